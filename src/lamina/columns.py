@@ -1,0 +1,146 @@
+"""Typed column bundles: what travels between the floors and what the native API returns.
+
+Each bundle is a set of NumPy arrays of one length. `to_arrow`, `to_pandas` and `to_polars` import their library on
+call and name the missing extra; schemas are those of the BTrDB Arrow RPCs (time: timestamp[ns, UTC], not null).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow
+
+Times = NDArray[np.int64]
+Values = NDArray[np.float64]
+
+
+class Columns:
+    """Base of the bundles: fields in order, equality, length, conversions."""
+
+    __slots__ = ()
+    fields: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(getattr(self, self.fields[0]))
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in self.fields)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        first = getattr(self, self.fields[0])
+        span = f", {first[0]} .. {first[-1]}" if len(self) else ""
+        return f"<{type(self).__name__} n={len(self)}{span}>"
+
+    def to_arrow(self) -> pyarrow.Table:
+        """A pyarrow.Table over the same buffers (no copy); `time` is timestamp[ns, UTC], nothing is nullable."""
+        pa = _library("pyarrow", "arrow")
+        arrays, fields = [], []
+        for name in self.fields:
+            column = getattr(self, name)
+            if column.dtype == np.int64:
+                array = pa.array(column).view(pa.timestamp("ns", tz="UTC"))
+            else:
+                array = pa.array(column)
+            arrays.append(array)
+            fields.append(pa.field(name, array.type, nullable=False))
+        return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A pandas.DataFrame with `time` (UTC) as its index."""
+        pd = _library("pandas", "pandas")
+        data = {name: getattr(self, name) for name in self.fields[1:]}
+        index = pd.DatetimeIndex(getattr(self, self.fields[0]).view("datetime64[ns]"), tz="UTC", name="time")
+        return pd.DataFrame(data, index=index)
+
+    def to_polars(self) -> polars.DataFrame:
+        """A polars.DataFrame with `time` as Datetime("ns", "UTC")."""
+        return _library("polars", "polars").from_arrow(self.to_arrow())
+
+
+class Samples(Columns):
+    """Points of a stream: time int64 ns, value float64; ascending time, equal times in insertion order."""
+
+    __slots__ = ("time", "value")
+    fields = ("time", "value")
+
+    def __init__(self, time: Times, value: Values) -> None:
+        self.time = time
+        self.value = value
+
+    def __iter__(self) -> Iterator[tuple[int, float]]:
+        return zip(self.time.tolist(), self.value.tolist(), strict=True)
+
+    @staticmethod
+    def concat(parts: Sequence[Samples]) -> Samples:
+        if len(parts) == 1:
+            return parts[0]
+        if not parts:
+            return Samples(np.empty(0, np.int64), np.empty(0, np.float64))
+        return Samples(np.concatenate([p.time for p in parts]), np.concatenate([p.value for p in parts]))
+
+
+class Summaries(Columns):
+    """Summaries of windows: time int64 (window start, ns), min, mean, max float64, count uint64, stddev float64.
+
+    stddev is the population standard deviation. An empty window, where it is given at all, has count 0 and 0.0
+    in every statistic.
+    """
+
+    __slots__ = ("count", "max", "mean", "min", "stddev", "time")
+    fields = ("time", "min", "mean", "max", "count", "stddev")
+
+    def __init__(
+        self, time: Times, min: Values, mean: Values, max: Values, count: NDArray[np.uint64], stddev: Values
+    ) -> None:
+        self.time = time
+        self.min = min
+        self.mean = mean
+        self.max = max
+        self.count = count
+        self.stddev = stddev
+
+    def __iter__(self) -> Iterator[tuple[int, float, float, float, int, float]]:
+        return zip(*(getattr(self, name).tolist() for name in self.fields), strict=True)
+
+    @staticmethod
+    def concat(parts: Sequence[Summaries]) -> Summaries:
+        if len(parts) == 1:
+            return parts[0]
+        if not parts:
+            f8 = np.empty(0, np.float64)
+            return Summaries(np.empty(0, np.int64), f8, f8, f8, np.empty(0, np.uint64), f8)
+        return Summaries(*(np.concatenate([getattr(p, name) for p in parts]) for name in Summaries.fields))
+
+
+class Ranges(Columns):
+    """Disjoint ranges of time in ascending order: start (inclusive) and end (exclusive), int64 ns."""
+
+    __slots__ = ("end", "start")
+    fields = ("start", "end")
+
+    def __init__(self, start: Times, end: Times) -> None:
+        self.start = start
+        self.end = end
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return zip(self.start.tolist(), self.end.tolist(), strict=True)
+
+
+def _library(name: str, extra: str) -> Any:
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(f"{name} is not installed: pip install 'lamina[{extra}]'", name=name) from None
