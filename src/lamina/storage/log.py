@@ -93,9 +93,9 @@ class Damage(NamedTuple):
 
 
 class Log(Protocol):
-    def submit(self, ops: Sequence[Op]) -> Ticket:
+    def submit(self, ops: Sequence[Op], *, essential: bool = False) -> Ticket:
         """Queue ops as one submission: consecutive seqs, one frame, all or nothing. Blocks while the queue is full;
-        raises Unavailable when poisoned, Closed, TooBig, NoSpace."""
+        raises Unavailable when poisoned, Closed, TooBig, NoSpace (not if `essential`: needed to free space)."""
         ...
 
     def barrier(self, timeout_s: float | None = None) -> int:
@@ -111,8 +111,16 @@ class Log(Protocol):
         <= after; the caller skips those."""
         ...
 
+    def sync(self) -> int:
+        """Make everything published so far durable; the seq up to which it is. Free but in "os" mode."""
+        ...
+
+    def rotate(self) -> None:
+        """Go on in a new file, so that trim can free the present one."""
+        ...
+
     def trim(self, seq: int) -> None:
-        """Ops <= seq are no longer needed: whole files below are unlinked."""
+        """Ops <= seq are no longer needed: whole files below are unlinked, never the newest."""
         ...
 
     @property
@@ -125,6 +133,9 @@ class Log(Protocol):
     def bytes_kept(self) -> int:
         """Bytes from the oldest kept file to the end."""
         ...
+
+    @property
+    def ops_kept(self) -> int: ...
 
     @property
     def poisoned(self) -> BaseException | None: ...

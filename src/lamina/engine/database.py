@@ -1,0 +1,305 @@
+"""One open database: the parts, put together by `open.py`, and what acts on the whole of it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from lamina.catalog.catalog import Catalog, CatalogDelta
+from lamina.catalog.rows import PinRow
+from lamina.engine.leases import Leases
+from lamina.engine.metadata import Metadata
+from lamina.engine.publish import Publisher
+from lamina.engine.seal import Sealer
+from lamina.engine.slots import Slots
+from lamina.engine.upkeep import Upkeep
+from lamina.errors import Closed, LaminaError, NotFound, Unavailable
+from lamina.random import Random
+from lamina.settings import Settings
+from lamina.storage.blobs import Blobs
+from lamina.storage.blocks import BlockReader
+from lamina.storage.files import Files, Lock
+from lamina.storage.log import Damage, Log, Op, Ticket
+from lamina.time import Clock
+
+if TYPE_CHECKING:
+    from lamina.engine.snapshot import Snapshot
+    from lamina.engine.streams import Streams
+
+TAILS_WAIT_S = 10.0
+"""How long a writer waits for tails to shrink before it is told to come back later (architecture section 10)."""
+
+CLOSE_POINTS = 4_000_000
+"""A clean close flushes up to so many buffered points, a second or two; more stay in the log, which has them all."""
+
+
+class Parts(NamedTuple):
+    """What a database is made of. Only open.py chooses implementations."""
+
+    path: str
+    id: bytes
+    epoch: int
+    settings: Settings
+    files: Files
+    blobs: Blobs
+    catalog: Catalog
+    log: Log
+    read: BlockReader
+    slots: Slots
+    publisher: Publisher
+    sealer: Sealer
+    metadata: Metadata
+    leases: Leases
+    clock: Clock
+    random: Random
+    lock: Lock | None
+
+
+class Database:
+    """An open database; a context manager. Thread-safe. Make one with `lamina.open`.
+
+    `streams` holds the streams. Every method raises Closed after `close()`, and in a forked child of the process
+    that opened it (spawn works).
+    """
+
+    def __init__(self, parts: Parts, gaps: dict[int, tuple[int, int]]) -> None:
+        self.path = parts.path
+        self.id = parts.id
+        self.epoch = parts.epoch
+        self.settings = parts.settings
+        self.clock = parts.clock
+        self.random = parts.random
+        self.catalog = parts.catalog
+        self.metadata = parts.metadata
+        self.read = parts.read
+        self.leases = parts.leases
+        self.slots = parts.slots
+        self.sealer = parts.sealer
+        self.publisher = parts.publisher
+        self.blobs = parts.blobs
+        self.files = parts.files
+        self._log = parts.log
+        self._lock_file = parts.lock
+        self._pid = os.getpid()
+        self._closed = False
+        self._close_lock = threading.Lock()  # guards _closed
+        self._failure: BaseException | None = None
+        self._gaps = gaps
+        self.upkeep = Upkeep(
+            settings=parts.settings,
+            catalog=parts.catalog,
+            log=parts.log,
+            blobs=parts.blobs,
+            slots=parts.slots,
+            publisher=parts.publisher,
+            sealer=parts.sealer,
+            metadata=parts.metadata,
+            leases=parts.leases,
+            read=parts.read,
+            clock=parts.clock,
+            database_id=parts.id,
+            epoch=parts.epoch,
+            fail=self._fail,
+        )
+        from lamina.engine.streams import Streams
+
+        self.streams: Streams = Streams(self)
+        _open_databases.add(self)
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    def submit(self, ops: Sequence[Op]) -> Ticket:
+        """Queue ops for commit; the caller waits for the ticket. Raises Unavailable, Closed, NoSpace."""
+        self.check_writable()
+        self.upkeep.start()
+        return self._log.submit(ops)
+
+    def check_writable(self) -> None:
+        self.check_open()
+        if self._failure is not None:
+            raise Unavailable(
+                "writing stopped after a failure; reads go on, reopen to recover"
+            ) from self._failure
+        if self.publisher.tail_bytes > self.settings.tails_bytes:
+            self._wait_for_room()
+
+    def _wait_for_room(self) -> None:
+        """Unflushed points are at their bound: let upkeep make room."""
+        self.upkeep.start()
+        self.publisher.wake.set()
+        with self.upkeep.room:
+            fits = self.upkeep.room.wait_for(
+                lambda: self.publisher.tail_bytes <= self.settings.tails_bytes or self._failure is not None,
+                TAILS_WAIT_S,
+            )
+        if not fits:
+            raise Unavailable(
+                f"{self.publisher.tail_bytes} bytes of points wait to be flushed, {self.settings.tails_bytes} are allowed"
+            )
+
+    def barrier(self) -> int:
+        """Wait until everything submitted before is published; the last published seq."""
+        return self._log.barrier()
+
+    # -- the whole ----------------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Put everything unflushed into segments now and trim the log. Never needed for durability or visibility."""
+        self.check_writable()
+        self.upkeep.flush_all()
+
+    def snapshot(self, name: str | None = None) -> Snapshot:
+        """The whole database as it is now, readable until closed.
+
+        With a name it is kept across restarts, until `drop_snapshot(name)`: `open_snapshot(name)` reads it again.
+        """
+        from lamina.engine.snapshot import Snapshot
+
+        self.check_open()
+        if name is None:
+            return Snapshot(self, self._log.published_seq, None)
+        self.check_writable()
+        return Snapshot(self, self.metadata.pin(name).seq, name)
+
+    def open_snapshot(self, name: str) -> Snapshot:
+        """A named snapshot. Raises NotFound."""
+        from lamina.engine.snapshot import Snapshot
+
+        self.check_open()
+        with self.catalog.snapshot() as catalog:
+            pin = catalog.pin(name)
+        if pin is None:
+            raise NotFound(f"no snapshot is named {name!r}")
+        return Snapshot(self, pin.seq, name)
+
+    def snapshots(self) -> list[PinRow]:
+        """Named snapshots: name, seq, created_us."""
+        self.check_open()
+        with self.catalog.snapshot() as catalog:
+            return list(catalog.pins())
+
+    def drop_snapshot(self, name: str) -> None:
+        """Raises NotFound."""
+        self.check_writable()
+        with self.catalog.snapshot() as catalog:
+            if catalog.pin(name) is None:
+                raise NotFound(f"no snapshot is named {name!r}")
+        self.metadata.unpin(name)
+
+    def compact(self, progress: Callable[[int, int], None] | None = None) -> int:
+        """Give back space of pruned versions and obliterated streams; bytes freed. Long: calls progress(done, all)."""
+        from lamina.engine.compaction import compact
+
+        self.check_writable()
+        return compact(self, progress)
+
+    @property
+    def poisoned(self) -> BaseException | None:
+        """Why writing stopped; None while all is well."""
+        return self._failure or self._log.poisoned or self.metadata.failed
+
+    @property
+    def degraded(self) -> Sequence[Damage]:
+        """Acknowledged changes that recovery found missing."""
+        return self._log.damage
+
+    @property
+    def version_gaps(self) -> dict[int, tuple[int, int]]:
+        """Streams that lost changes: stream id -> (version expected, version found)."""
+        return dict(self._gaps)
+
+    def stats(self) -> dict[str, int | float]:
+        """Counters and sizes for /metrics; names are stable."""
+        self.check_open()
+        with self.catalog.snapshot() as catalog:
+            streams = catalog.stream_count()
+        return {
+            "streams": streams,
+            "seq": self._log.published_seq,
+            "epoch": self.epoch,
+            "points_inserted": self.publisher.points_inserted,
+            "tail_bytes": self.publisher.tail_bytes,
+            "dirty_streams": len(self.slots.dirty),
+            "log_bytes": self._log.bytes_kept,
+            "flushes": self.sealer.flushes,
+            "segment_bytes_written": self.sealer.bytes_written,
+            "block_reads": self.read.reads,
+            "block_bytes_read": self.read.bytes_read,
+            "open_readers": self.leases.open,
+            "poisoned": int(self.poisoned is not None),
+            "degraded": len(self.degraded),
+        }
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = error
+        with self.upkeep.room:
+            self.upkeep.room.notify_all()
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def check_open(self) -> None:
+        if self._closed:
+            if self._pid != os.getpid():
+                raise Closed(f"the database was opened by process {self._pid}; a forked child cannot use it")
+            raise Closed("the database is closed")
+
+    def close(self) -> None:
+        """Finish what was submitted, flush what is cheap, release the directory. Idempotent."""
+        with self._close_lock:
+            if self._closed:
+                return
+            self._closed = True
+        _open_databases.discard(self)
+        self.upkeep.stop()
+        try:
+            if self.poisoned is None:
+                self._seal_on_close()
+        finally:
+            self._log.close()
+            self.catalog.close()
+            if self._lock_file is not None:
+                self._lock_file.release()
+
+    def _seal_on_close(self) -> None:
+        self._log.barrier()
+        if 0 < self.publisher.tail_bytes <= 24 * CLOSE_POINTS or self.slots.dirty:
+            self.upkeep.flush_all()
+        if self.metadata.bytes_since_dump:
+            self.upkeep.dump_metadata()
+        delta = CatalogDelta(self.epoch)
+        delta.last_wall_us = self.clock.wall_us()
+        self.catalog.commit(delta)
+
+    def abandon(self) -> None:
+        """A forked child must neither use nor close what belongs to its parent."""
+        self._closed = True
+
+    def __enter__(self) -> Database:
+        self.check_open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<lamina.Database {self.path!r}{' closed' if self._closed else ''}>"
+
+
+_open_databases: weakref.WeakSet[Database] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for database in list(_open_databases):
+        database.abandon()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+__all__ = ["Database", "LaminaError", "Parts"]

@@ -1,0 +1,211 @@
+"""What the log calls: versions for ops before they are written, visibility after they are durable.
+
+Both run under the commit role, in seq order, without I/O. Publishing is repeatable (architecture section 7 row 8): an
+op whose version a state has already is passed over.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from lamina.engine.slots import Slot, Slots
+from lamina.errors import StreamNotFound
+from lamina.storage.log import Op
+from lamina.streams import ops
+from lamina.streams.ops import Delete, Insert, Root
+from lamina.streams.state import Flushed, StreamState
+
+META = 0
+
+
+class InsertNote:
+    """Rides on an INSERT or REPLACE op."""
+
+    __slots__ = ("change", "slot")
+
+    def __init__(self, slot: Slot, change: Insert) -> None:
+        self.slot = slot
+        self.change = change
+
+
+class DeleteNote:
+    """Rides on a DELETE op."""
+
+    __slots__ = ("change", "slot")
+
+    def __init__(self, slot: Slot, change: Delete) -> None:
+        self.slot = slot
+        self.change = change
+
+
+class ManyNote:
+    """Rides on an INSERT_MANY op: one change per slot."""
+
+    __slots__ = ("changes", "slots")
+
+    def __init__(self, slots: list[Slot], changes: list[Insert]) -> None:
+        self.slots = slots
+        self.changes = changes
+
+
+class RootNote:
+    """Rides on a ROOT op. The object lock is held until it is published, so its version is known beforehand."""
+
+    __slots__ = ("change", "flushed", "root", "seen", "slot")
+
+    def __init__(self, slot: Slot, change: Insert, root: Root, flushed: Flushed, seen: StreamState) -> None:
+        self.slot = slot
+        self.change = change
+        self.root = root
+        self.flushed = flushed
+        self.seen = seen
+
+
+class TailNote:
+    """Rides on a TAIL op: the changes up to `version` are in the log again."""
+
+    __slots__ = ("slot", "version")
+
+    def __init__(self, slot: Slot, version: int) -> None:
+        self.slot = slot
+        self.version = version
+
+
+class Publisher:
+    """The engine's `Sink`."""
+
+    def __init__(self, slots: Slots, flush_points: int) -> None:
+        self._slots = slots
+        self._flush_points = flush_points
+        self.due: dict[int, Slot] = {}  # streams to flush; guarded by slots.publish_lock
+        self.wake = threading.Event()  # set when upkeep has something to do
+        self.tail_bytes = 0  # of all tails; guarded by slots.publish_lock
+        self.points_inserted = 0  # since open, for /metrics
+
+    def number(self, first_seq: int, submitted: Sequence[Op]) -> object:
+        """The version given: an int, a list for INSERT_MANY, None for ops without one. Raises StreamNotFound if a
+        stream was obliterated after the op was made."""
+        result: object = None
+        for op in submitted:
+            note = op.note
+            if isinstance(note, InsertNote | DeleteNote):
+                result = self._number_one(op, note)
+            elif isinstance(note, ManyNote):
+                result = self._number_many(op, note)
+            elif isinstance(note, RootNote):
+                self._check_alive(note.slot)
+                assert note.root.version == note.slot.numbered + 1, "a bulk insert holds the object lock"
+                note.slot.numbered = result = note.root.version
+        return result
+
+    def _number_one(self, op: Op, note: InsertNote | DeleteNote) -> int:
+        slot = note.slot
+        self._check_alive(slot)
+        slot.numbered = version = slot.numbered + 1
+        if isinstance(note, InsertNote):
+            note.change = note.change._replace(version=version)
+            op.parts[0] = ops.insert_head(version, len(note.change.times))
+        else:
+            note.change = note.change._replace(version=version)
+            op.parts[0] = ops.delete_body(*note.change)
+        return version
+
+    def _number_many(self, op: Op, note: ManyNote) -> list[int]:
+        import numpy as np
+
+        for slot in note.slots:
+            self._check_alive(slot)
+        versions = []
+        for i, slot in enumerate(note.slots):
+            slot.numbered = version = slot.numbered + 1
+            note.changes[i] = note.changes[i]._replace(version=version)
+            versions.append(version)
+        op.parts[2] = np.array(versions, np.uint64).tobytes()
+        return versions
+
+    def _check_alive(self, slot: Slot) -> None:
+        if slot.dead:
+            raise StreamNotFound("stream does not exist")
+
+    def publish(self, first_seq: int, group: Sequence[Op]) -> None:
+        with self._slots.publish_lock:
+            for seq, op in enumerate(group, first_seq):
+                note = op.note
+                if isinstance(note, InsertNote):
+                    self._insert(note.slot, seq, note.change)
+                elif isinstance(note, ManyNote):
+                    for slot, change in zip(note.slots, note.changes, strict=True):
+                        self._insert(slot, seq, change)
+                elif isinstance(note, DeleteNote):
+                    if note.change.version > note.slot.state.version:
+                        self._swap(note.slot, note.slot.state.delete(seq, note.change))
+                elif isinstance(note, RootNote):
+                    self._root(note, seq)
+                elif isinstance(note, TailNote):
+                    slot = note.slot
+                    if slot.state.version == note.version and slot.state.stages:
+                        slot.state = slot.state._replace(needed_seq=seq)
+
+    def _insert(self, slot: Slot, seq: int, change: Insert) -> None:
+        state = slot.state
+        if change.version <= state.version:
+            return
+        self._swap(slot, state.insert(seq, change))
+        self._tell(slot, change)
+
+    def _root(self, note: RootNote, seq: int) -> None:
+        slot, state = note.slot, note.slot.state
+        if note.root.version <= state.version:
+            return
+        self._swap(slot, state.flushed_to(note.flushed._replace(seq=seq), note.seen, seq))
+        self._tell(slot, note.change)
+
+    def _swap(self, slot: Slot, state: StreamState) -> None:
+        """Publish a state. The publish lock is held."""
+        before = slot.state
+        slot.state = state
+        self.tail_bytes += state.tail_bytes - before.tail_bytes
+        if state.stages or slot.root_unpublished:
+            self._slots.dirty[slot.id] = slot
+        else:
+            self._slots.dirty.pop(slot.id, None)
+        if state.stages and self._is_due(state) and slot.id not in self.due:
+            self.due[slot.id] = slot
+            self.wake.set()
+
+    def _tell(self, slot: Slot, change: Insert) -> None:
+        self.points_inserted += len(change.times)
+        for subscriber in slot.subscribers:
+            subscriber(change)
+
+    def _is_due(self, state: StreamState) -> bool:
+        return (
+            len(state.stages) > STAGES_DUE
+            or state.stages[-1].points >= self._flush_points
+            or (len(state.stages) > 1 and state.points >= self._flush_points)
+        )
+
+    def sealed(self, slot: Slot, flushed: Flushed, seen: StreamState) -> None:
+        """Publish the result of a flush whose catalog row is committed."""
+        with self._slots.publish_lock:
+            slot.cataloged = flushed.version
+            self._swap(slot, slot.state.flushed_to(flushed, seen))
+
+    def restore(self, slot: Slot, state: StreamState) -> None:
+        """Publish a state that recovery built."""
+        with self._slots.publish_lock:
+            slot.numbered = state.version
+            self._swap(slot, state)
+
+    def obliterated(self, slot: Slot) -> None:
+        """Nothing of the stream is readable or writable from here on."""
+        with self._slots.publish_lock:
+            slot.dead = True
+            self.tail_bytes -= slot.state.tail_bytes
+            self.due.pop(slot.id, None)
+            self._slots.drop(slot.id)
+
+
+STAGES_DUE = 16
+"""Unflushed removals after which a stream is flushed: each is looked at by every read until then."""

@@ -1,0 +1,137 @@
+"""A catalog from what segments and log say, for a directory that lost its own (reliability law 6).
+
+Data: of every stream the root in the newest section that names it. Metadata: the newest meta segment plus the meta ops
+of the log. Everything sealed is found again; what was only in a lost log is not. The directory is opened normally
+afterwards, which replays the log on top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from lamina.catalog import metafile
+from lamina.catalog.catalog import Catalog, CatalogDelta
+from lamina.catalog.rows import RootRow, SegmentRow, StreamRow
+from lamina.engine import metadata
+from lamina.engine.slots import row_of
+from lamina.engine.upkeep import DUMP_PLACE
+from lamina.errors import Corrupt, LaminaError
+from lamina.storage.blobs import BlobInfo, Blobs
+from lamina.storage.crc import crc32c
+from lamina.storage.log import Log
+from lamina.storage.segment import SegmentReader
+from lamina.streams.segments import read_directory
+
+Progress = Callable[[int, int], None]
+"""(segments read, segments in all)"""
+
+
+class Rebuilt:
+    """What was found, before it is written."""
+
+    def __init__(self) -> None:
+        self.segments: list[SegmentRow] = []
+        self.roots: dict[int, tuple[int, int, RootRow]] = {}  # stream -> (version, segment, row)
+        self.dump: tuple[int, SegmentRow] | None = None  # (seq, newest meta segment)
+        self.damaged: list[tuple[str, str]] = []  # (blob name, what is wrong)
+        self.highest_object = 0
+        self.highest_segment = 0
+        self.highest_epoch = 0
+
+
+def survey(blobs: Blobs, database_id: bytes, epoch: int, progress: Progress | None = None) -> Rebuilt:
+    """Read the envelope of every segment. A damaged one is noted and passed over."""
+    found = Rebuilt()
+    infos = list(blobs.list(""))
+    for done, info in enumerate(infos, 1):
+        try:
+            _survey_one(found, blobs, info, database_id, epoch)
+        except LaminaError as error:
+            found.damaged.append((info.name, str(error)))
+        if progress is not None:
+            progress(done, len(infos))
+    return found
+
+
+def _survey_one(found: Rebuilt, blobs: Blobs, info: BlobInfo, database_id: bytes, epoch: int) -> None:
+    segment = SegmentReader(blobs, info.name)
+    if segment.database_id != database_id:
+        raise Corrupt(f"{info.name} belongs to database {segment.database_id.hex()}")
+    found.highest_segment = max(found.highest_segment, segment.id)
+    found.highest_epoch = max(found.highest_epoch, segment.epoch)
+    max_seq = max((section.max_seq for section in segment.sections), default=0)
+    min_seq = min((section.min_seq for section in segment.sections), default=0)
+    row = SegmentRow(
+        segment.id, segment.kind, info.name, info.size, info.size, min_seq, max_seq, segment.epoch, "live"
+    )
+    if segment.kind == "meta":
+        if found.dump is None or (max_seq, segment.id) > (found.dump[0], found.dump[1].id):
+            found.dump = (max_seq, row)
+        return
+    for section in segment.sections:
+        flushed = read_directory(section.directory)
+        found.highest_object = max(found.highest_object, section.object_id)
+        before = found.roots.get(section.object_id)
+        if before is None or (flushed.version, segment.id) > before[:2]:
+            root = row_of(section.object_id, flushed._replace(seq=max(flushed.seq, section.max_seq)), epoch)
+            found.roots[section.object_id] = (flushed.version, segment.id, root)
+    found.segments.append(row)
+
+
+def load_dump(blobs: Blobs, row: SegmentRow) -> Iterator[tuple[str, object]]:
+    """(table, row) of a meta segment. Raises Corrupt."""
+    segment = SegmentReader(blobs, row.name)
+    offset, length, crc = DUMP_PLACE.unpack(segment.sections[0].directory)
+    (data,) = blobs.read(row.name, [(offset, length)])
+    if crc32c(data) != crc:
+        raise Corrupt(f"{row.name}: dump at {offset}: CRC {crc32c(data):08x}, expected {crc:08x}")
+    yield from metafile.load(data)
+
+
+def rebuild(catalog: Catalog, blobs: Blobs, log: Log, found: Rebuilt, epoch: int) -> tuple[int, int]:
+    """Fill an empty catalog; (streams, roots) in it. Roots of streams whose metadata is lost are left out: their
+    segments stay, unknown."""
+    changes = _meta_changes(log)
+    streams: dict[int, StreamRow] = {}
+    delta = CatalogDelta(epoch)
+    if found.dump is not None:
+        delta.puts.append(found.dump[1])
+        for _, row in load_dump(blobs, found.dump[1]):
+            delta.puts.append(row)  # type: ignore[arg-type]
+            if isinstance(row, StreamRow):
+                streams[row.id] = row
+        delta.meta_applied_seq = found.dump[0]
+    delta.puts += found.segments
+    catalog.commit(delta)
+    applied = found.dump[0] if found.dump is not None else 0
+    for seq, change in changes:
+        if seq > applied:
+            step = CatalogDelta(epoch)
+            step.puts += change.puts
+            step.deletes += change.deletes
+            step.meta_applied_seq = seq
+            catalog.commit(step)
+            streams.update({row.id: row for row in change.puts if isinstance(row, StreamRow)})
+            for table, key in change.deletes:
+                if table == "stream":
+                    streams.pop(key, None)
+    roots = CatalogDelta(epoch)
+    roots.puts += [row for stream, (_, _, row) in found.roots.items() if stream in streams]
+    catalog.commit(roots)
+    highest = max([found.highest_object, *streams])
+    for name, last in (("object", highest), ("segment", found.highest_segment)):
+        if last:
+            catalog.reserve(name, last)  # type: ignore[arg-type]
+    return len(streams), len(roots.puts)
+
+
+def _meta_changes(log: Log) -> list[tuple[int, metadata.Change]]:
+    changes = []
+    for frame in log.replay(0):
+        for index, op in enumerate(frame.ops):
+            if op["kind"] == metadata.KIND:
+                begin = int(op["offset"])
+                body = frame.body[begin : begin + int(op["length"]) - 16]
+                seq = frame.first_seq + index
+                changes.append((seq, metadata.decoded(int(op["type"]), seq, body)))
+    return changes

@@ -1,0 +1,104 @@
+"""Which versions may go: `oldest_version` moves forward, never back; compaction takes the space later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from lamina.catalog.catalog import CatalogSnapshot
+from lamina.catalog.rows import SettingRow, StreamRow
+from lamina.engine.metadata import Change
+from lamina.errors import InvalidArgument, StreamNotFound
+from lamina.streams import history
+from lamina.streams.state import FIRST_VERSION
+from lamina.streams.versions import version_at_seq
+
+if TYPE_CHECKING:
+    from lamina.engine.database import Database
+    from lamina.engine.stream import Stream
+
+SETTING = "retention"
+"""Name of the database-wide rule among the settings."""
+
+JUMP_US = 24 * 3600 * 1_000_000
+"""A wall clock so far ahead of the last one persisted is not believed for deletion by age (law 11)."""
+
+
+def check_rule(rule: Mapping[str, int]) -> dict[str, int]:
+    """{"versions": n} or {"seconds": s}, both at least 1. Raises InvalidArgument."""
+    checked = dict(rule)
+    if len(checked) != 1 or next(iter(checked)) not in ("versions", "seconds"):
+        raise InvalidArgument(f'retention {dict(rule)!r}: expected {{"versions": n}} or {{"seconds": s}}')
+    value = next(iter(checked.values()))
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InvalidArgument(f"retention {dict(rule)!r}: expected a whole number of at least 1")
+    return checked
+
+
+def set_default(db: Database, rule: Mapping[str, int] | None) -> None:
+    """The rule for streams without one of their own; None: keep all versions."""
+    if rule is None:
+        db.metadata.delete("setting", SETTING)
+    else:
+        db.metadata.put([SettingRow(SETTING, dict(check_rule(rule)))])
+
+
+def prune(db: Database, stream: Stream, version: int) -> int:
+    """Give up the versions below `version`, as far as named snapshots allow; the oldest kept."""
+    slot = stream.slot
+    if version > slot.state.version:
+        raise InvalidArgument(f"oldest version {version} is above the latest, {slot.state.version}")
+
+    def decide(catalog: CatalogSnapshot) -> Change:
+        row = catalog.stream(slot.id)
+        if row is None:
+            raise StreamNotFound("stream does not exist")
+        pinned = [version_at_seq(slot.state, pin.seq, db.read) for pin in catalog.pins()]
+        allowed = min([version, *pinned])
+        if allowed <= max(row.oldest_version, FIRST_VERSION):
+            return Change()
+        return Change([row._replace(oldest_version=allowed)])
+
+    db.metadata.change(decide)
+    slot.oldest = max(slot.oldest, stream.row().oldest_version)
+    return slot.oldest
+
+
+def due(db: Database, stream: Stream, row: StreamRow, default: dict[str, int] | None) -> int:
+    """The oldest version that the stream's rule (or the database's) keeps; 0 = all."""
+    rule = row.retention if row.retention is not None else default
+    if not rule:
+        return 0
+    state = stream.slot.state
+    if "versions" in rule:
+        return max(state.version - rule["versions"] + 1, 0)
+    horizon_us = db.clock.wall_us() - rule["seconds"] * 1_000_000
+    oldest = 0
+    for entry in history.entries(state.flushed.history, db.read):
+        if entry.time_us > horizon_us:
+            break
+        oldest = entry.version
+    if state.flushed.time_us <= horizon_us:
+        oldest = state.flushed.version
+    return oldest
+
+
+def apply_rules(db: Database) -> int:
+    """One pass over all streams with a rule; how many were pruned."""
+    from lamina.engine.stream import Stream
+
+    with db.catalog.snapshot() as catalog:
+        setting = catalog.setting(SETTING)
+        last_wall_us = catalog.database().last_wall_us
+    default = setting.value if setting is not None else None
+    if last_wall_us and db.clock.wall_us() - last_wall_us > JUMP_US:
+        return 0
+    pruned = 0
+    for row in db.streams.find_rows():
+        if row.retention is None and default is None:
+            continue
+        stream = Stream(db, db.slots.get(row))
+        oldest = due(db, stream, row, default)
+        if oldest > max(row.oldest_version, FIRST_VERSION) and prune(db, stream, oldest) > row.oldest_version:
+            pruned += 1
+    return pruned

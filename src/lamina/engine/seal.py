@@ -1,0 +1,233 @@
+"""Sealing: tails become segments, and the catalog learns of them.
+
+Order of publishing (reliability laws 2 and 5): segment written and synced -> catalog transaction (segment row and the
+roots of all streams in it, compare-and-set on the version they had) -> published state swapped -> log trimmed later.
+A crash before the transaction leaves a segment nobody knows, which recovery deletes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+
+from lamina.catalog.catalog import Catalog, CatalogDelta
+from lamina.catalog.rows import SegmentRow
+from lamina.engine.publish import Publisher, RootNote
+from lamina.engine.slots import Slot, row_of
+from lamina.errors import StreamNotFound
+from lamina.storage.blobs import Blobs
+from lamina.storage.blocks import BlockReader
+from lamina.storage.log import Log, Op
+from lamina.storage.segment import SegmentWriter, segment_name
+from lamina.streams import ops
+from lamina.streams.flush import Addition, flush
+from lamina.streams.node import BIAS
+from lamina.streams.segments import directory
+from lamina.streams.state import Flushed, StreamState
+from lamina.streams.tree import Shape
+from lamina.time import Clock
+
+KIND = "streams"
+SEGMENT_IDS = 1000
+"""Segment ids are reserved so many at a time: one durable catalog transaction per thousand segments."""
+
+STRIPES = 64
+"""Flush locks: at most one flush of a stream at a time, different streams in parallel."""
+
+FLUSH_STREAMS = 4096
+"""Streams per segment and catalog transaction of a flush: bounds memory and how long the catalog is locked."""
+
+
+class Sealer:
+    """Flushes streams. Thread-safe; a failed flush leaves everything as it was."""
+
+    def __init__(
+        self,
+        *,
+        blobs: Blobs,
+        catalog: Catalog,
+        log: Log,
+        publisher: Publisher,
+        read: BlockReader,
+        clock: Clock,
+        shape: Shape,
+        database_id: bytes,
+        epoch: int,
+    ) -> None:
+        self._blobs = blobs
+        self._catalog = catalog
+        self._log = log
+        self._publisher = publisher
+        self._read = read
+        self._clock = clock
+        self._shape = shape
+        self._database_id = database_id
+        self._epoch = epoch
+        self._locks = [threading.Lock() for _ in range(STRIPES)]
+        self._ids_lock = threading.Lock()  # guards the reserved ids
+        self._ids = iter(range(0))
+        self._bulk_lock = threading.Lock()  # guards the rows below
+        self.bulk_segments: dict[int, SegmentRow] = {}  # written for ROOT ops, not in the catalog yet
+        self.flushes = 0
+        self.bytes_written = 0
+
+    def flush(self, slots: Iterable[Slot]) -> int:
+        """Flush what these streams hold in their tails now, and put unpublished roots into the catalog; how many
+        roots were published. Raises OSError, Unavailable, Conflict: nothing is published then."""
+        todo = sorted({slot.id: slot for slot in slots}.values(), key=lambda slot: slot.id)
+        return sum(self._flush_some(todo[i : i + FLUSH_STREAMS]) for i in range(0, len(todo), FLUSH_STREAMS))
+
+    def _flush_some(self, slots: Sequence[Slot]) -> int:
+        stripes = sorted({slot.id % STRIPES for slot in slots})
+        with ExitStack() as locks:
+            for stripe in stripes:
+                locks.enter_context(self._locks[stripe])
+            published = 0
+            # A root is built on durable ones only: stages that opened with a removal go one after the other.
+            rounds = max((len(slot.state.stages) for slot in slots), default=0)
+            for _ in range(max(rounds, 1)):
+                alive = [s for s in slots if not s.dead and (s.state.stages or s.root_unpublished)]
+                published += self._flush_round(alive) if alive else 0
+            return published
+
+    def _flush_round(self, slots: Sequence[Slot]) -> int:
+        """The first stage of each. The flush locks are held."""
+        seen = [slot.state._replace(stages=slot.state.stages[:1]) for slot in slots]
+        delta = CatalogDelta(self._epoch)
+        flushed = [state.flushed for state in seen]
+        if any(state.stages for state in seen):
+            writer = self.writer()
+            try:
+                for i, (slot, state) in enumerate(zip(slots, seen, strict=True)):
+                    if state.stages:
+                        flushed[i] = self._write(slot, state, writer)
+                delta.puts.append(self._finish(writer, seen, flushed))
+            except BaseException:
+                writer.abort()
+                raise
+        with self._bulk_lock:
+            bulk = dict(self.bulk_segments)
+        delta.puts += bulk.values()
+        for slot, new in zip(slots, flushed, strict=True):
+            delta.puts.append(row_of(slot.id, new, self._epoch))
+            delta.expect_roots[slot.id] = slot.cataloged
+        delta.last_wall_us = self._clock.wall_us()
+        self._log.sync()  # "os" mode: the catalog must not know more than the log will after a power loss
+        self._catalog.commit(delta)
+        with self._bulk_lock:
+            for id in bulk:
+                self.bulk_segments.pop(id, None)
+        for slot, new, state in zip(slots, flushed, seen, strict=True):
+            self._publisher.sealed(slot, new, state)
+        self.flushes += 1
+        return len(slots)
+
+    def insert_bulk(self, slot: Slot, change: ops.Insert) -> int:
+        """Write a large batch straight into a segment, joined with what is buffered; the ROOT op commits it.
+
+        The caller holds the object lock and has waited for everything submitted before, so the stream's state stands
+        still. The new version is returned once it is durable and published.
+        """
+        if len(slot.state.stages) > (0 if change.removed is not None else 1):
+            self.flush([slot])
+        with self._locks[slot.id % STRIPES]:
+            state = slot.state
+            addition = Addition(state.version + 1, change.times, change.values, change.removed)
+            writer = self.writer()
+            try:
+                flushed = self._write(slot, state, writer, addition)
+                row = self._finish(writer, [state], [flushed])
+            except BaseException:
+                writer.abort()
+                raise
+            with self._bulk_lock:
+                self.bulk_segments[writer.id] = row
+            root = ops.Root(addition.version, writer.id, flushed.points, flushed.root, flushed.pointer())
+            op = Op(ops.KIND, ops.ROOT, slot.id, [ops.root_body(root)], RootNote(slot, change, root, flushed, state))
+            ticket = self._log.submit([op])
+            try:
+                ticket.wait()
+            except StreamNotFound:
+                with self._bulk_lock:
+                    self.bulk_segments.pop(writer.id, None)
+                self._blobs.delete(segment_name(KIND, writer.id))
+                raise
+            return addition.version
+
+    def exclusive(self, slot: Slot) -> threading.Lock:
+        """The flush lock of a stream: while it is held, its root stands still."""
+        return self._locks[slot.id % STRIPES]
+
+    def writer(self) -> SegmentWriter:
+        """A new stream segment under an id of its own."""
+        id = self.segment_id()
+        return SegmentWriter(
+            self._blobs,
+            segment_name(KIND, id),
+            id=id,
+            kind=KIND,
+            database_id=self._database_id,
+            epoch=self._epoch,
+        )
+
+    def segment_id(self) -> int:
+        """An id no segment ever had."""
+        with self._ids_lock:
+            id = next(self._ids, None)
+            if id is None:
+                self._ids = iter(self._catalog.reserve("segment", SEGMENT_IDS))
+                id = next(self._ids)
+            return id
+
+    def _write(
+        self, slot: Slot, state: StreamState, writer: SegmentWriter, addition: Addition | None = None
+    ) -> Flushed:
+        new = flush(
+            state,
+            out=writer,
+            read=self._read,
+            shape=self._shape,
+            time_us=self._clock.wall_us(),
+            addition=addition,
+        )
+        first, last = span(new)
+        writer.section(
+            object_id=slot.id,
+            uuid=slot.uuid,
+            first_time=first,
+            last_time=last,
+            min_seq=state.needed_seq,
+            max_seq=max(new.seq, state.seq),
+            version=new.version,
+            live=new.points,
+            directory=directory(new),
+        )
+        return new
+
+    def _finish(
+        self, writer: SegmentWriter, seen: Sequence[StreamState], flushed: Sequence[Flushed]
+    ) -> SegmentRow:
+        size = writer.finish()
+        self.bytes_written += size
+        seqs = [state.needed_seq for state in seen if state.needed_seq]
+        return SegmentRow(
+            writer.id,
+            KIND,
+            segment_name(KIND, writer.id),
+            size,
+            size,
+            min(seqs, default=0),
+            max(max(new.seq, state.seq) for new, state in zip(flushed, seen, strict=True)),
+            self._epoch,
+            "live",
+        )
+
+
+def span(flushed: Flushed) -> tuple[int, int]:
+    """Unbiased [first, last] time that the root's window covers; informative."""
+    if not len(flushed.root):
+        return 0, 0
+    start = int(flushed.root["t0"][0])
+    end = start + (1 << int(flushed.root["pw"][0])) - 1
+    return start - BIAS, min(end, (1 << 62) - 3) - BIAS

@@ -1,0 +1,59 @@
+"""The whole database at one moment: every stream at the version it had when op `seq` was published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from lamina.engine.view import StreamView
+from lamina.errors import Closed
+from lamina.streams.versions import version_at_seq
+
+if TYPE_CHECKING:
+    from lamina.engine.database import Database
+    from lamina.engine.stream import Stream
+
+
+class Snapshot:
+    """A context manager. Metadata is not versioned: `find` and names are those of now, data those of then.
+
+    Opening a stream costs no copy; streams are independent reads, closed on their own or with the snapshot.
+    """
+
+    def __init__(self, db: Database, seq: int, name: str | None) -> None:
+        self._db = db
+        self.seq = seq
+        self.name = name
+        self._lease = db.leases.take()
+        self._open = True
+
+    def stream(self, stream: Stream | UUID) -> StreamView:
+        """A stream as it was; version 10, empty, if it was created later. Raises StreamNotFound,
+        VersionNotAvailable (pruned since, only where the snapshot has no name)."""
+        if not self._open:
+            raise Closed("the snapshot is closed")
+        handle = self._db.streams.get(stream) if isinstance(stream, UUID) else stream
+        return handle.at(self.version(handle))
+
+    def version(self, stream: Stream) -> int:
+        """The version of a stream in this snapshot."""
+        return version_at_seq(stream.slot.state, self.seq, self._db.read)
+
+    def streams(self) -> Iterator[Stream]:
+        """Every stream there is now; lazy."""
+        return self._db.streams.find()
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._db.leases.give_back(self._lease)
+
+    def __enter__(self) -> Snapshot:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<lamina.Snapshot {self.name or ''} seq={self.seq}>"

@@ -1,0 +1,221 @@
+"""All streams of a database: create, find, write many at once, follow."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import numpy as np
+
+from lamina.catalog.catalog import CatalogSnapshot
+from lamina.catalog.rows import BurntRow, StreamRow
+from lamina.engine.metadata import Change
+from lamina.engine.publish import ManyNote
+from lamina.engine.stream import Stream
+from lamina.errors import AmbiguousStream, NotFound, StreamExists, StreamNotFound, TooBig, UuidBurnt
+from lamina.storage.log import Op
+from lamina.streams import batch, names, ops
+from lamina.streams.ops import Insert
+
+if TYPE_CHECKING:
+    from lamina.engine.database import Database
+    from lamina.engine.subscribe import Subscription
+
+
+class Streams:
+    """`db.streams`. Thread-safe."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def create(
+        self,
+        collection: str,
+        name: str | None = None,
+        *,
+        unit: str | None = None,
+        uuid: UUID | None = None,
+        tags: Mapping[str, str] | None = None,
+        annotations: Mapping[str, str] | None = None,
+    ) -> Stream:
+        """A new, empty stream at version 10 with property version 1; durable when this returns.
+
+        `name` and `unit` are short for the tags of those names. Raises, in this order, InvalidCollection,
+        InvalidTagKey, InvalidTagValue, AnnotationTooBig, StreamExists (uuid in use), UuidBurnt, AmbiguousStream (same
+        collection and identical tags; a tag with an empty value counts as absent).
+        """
+        db = self._db
+        db.check_writable()
+        all_tags = dict(tags or {})
+        if name is not None:
+            all_tags["name"] = name
+        if unit is not None:
+            all_tags["unit"] = unit
+        names.check_collection(collection)
+        names.check_tags(all_tags)
+        names.check_annotations(annotations or {})
+        identity = uuid if uuid is not None else db.random.uuid4()
+
+        def decide(catalog: CatalogSnapshot) -> Change:
+            if catalog.stream_by_uuid(identity) is not None:
+                raise StreamExists(f"a stream already exists with uuid {identity}")
+            if catalog.burnt(identity) is not None:
+                raise UuidBurnt(f"uuid {identity} belonged to an obliterated stream and is not given again")
+            if catalog.stream_by_tags(collection, all_tags) is not None:
+                raise AmbiguousStream("a stream already exists in that collection with identical tags")
+            (id,) = db.catalog.reserve("object", 1)
+            row = StreamRow(
+                id, identity, collection, all_tags, dict(annotations or {}), 1, db.clock.wall_us(), 0, None
+            )
+            return Change([row])
+
+        db.metadata.change(decide)
+        return self.get(identity)
+
+    def get(self, uuid: UUID) -> Stream:
+        """The stream with this uuid. Raises StreamNotFound."""
+        self._db.check_open()
+        with self._db.catalog.snapshot() as catalog:
+            row = catalog.stream_by_uuid(uuid)
+        if row is None:
+            raise StreamNotFound("stream does not exist")
+        return self._handle(row)
+
+    def __getitem__(self, key: tuple[str, str]) -> Stream:
+        """`db.streams[collection, name]`. Raises StreamNotFound (a LookupError); NotFound's text tells how many."""
+        collection, name = key
+        found = list(self.find(collection, tags={"name": name}))
+        if not found:
+            raise StreamNotFound(f"no stream named {name!r} in collection {collection!r}")
+        if len(found) > 1:
+            raise NotFound(
+                f"{len(found)} streams are named {name!r} in collection {collection!r}: use get(uuid)"
+            )
+        return found[0]
+
+    def __len__(self) -> int:
+        self._db.check_open()
+        with self._db.catalog.snapshot() as catalog:
+            return catalog.stream_count()
+
+    def __iter__(self) -> Iterator[Stream]:
+        return self.find()
+
+    def find(
+        self,
+        collection: str | None = None,
+        prefix: bool = False,
+        tags: Mapping[str, str | None] | None = None,
+        annotations: Mapping[str, str | None] | None = None,
+    ) -> Iterator[Stream]:
+        """Streams of a collection (with `prefix`: of every collection that starts with the text) that have all these
+        tags and annotations; None as value means "has the key". Ordered by collection and name; lazy."""
+        for row in self.find_rows(collection, prefix, tags, annotations):
+            yield self._handle(row)
+
+    def find_rows(
+        self,
+        collection: str | None = None,
+        prefix: bool = False,
+        tags: Mapping[str, str | None] | None = None,
+        annotations: Mapping[str, str | None] | None = None,
+    ) -> Iterator[StreamRow]:
+        """As find, but metadata rows, without a handle for each."""
+        self._db.check_open()
+        with self._db.catalog.snapshot() as catalog:
+            yield from catalog.streams(collection, prefix, dict(tags or {}), dict(annotations or {}))
+
+    def rows(self) -> Iterator[StreamRow]:
+        """Metadata of every stream; lazy."""
+        return self.find_rows()
+
+    def collections(self, prefix: str = "") -> Iterator[str]:
+        """Distinct collections of living streams that start with the text, sorted."""
+        self._db.check_open()
+        with self._db.catalog.snapshot() as catalog:
+            yield from catalog.collections(prefix)
+
+    def usage(self, prefix: str = "") -> tuple[dict[str, int], dict[str, int]]:
+        """How many streams under a collection prefix have each tag key (with a value) and each annotation key."""
+        tag_keys: Counter[str] = Counter()
+        annotation_keys: Counter[str] = Counter()
+        for row in self.find_rows(prefix, prefix=True):
+            tag_keys.update(key for key, value in row.tags.items() if value)
+            annotation_keys.update(row.annotations.keys())
+        return dict(sorted(tag_keys.items())), dict(sorted(annotation_keys.items()))
+
+    def insert_many(self, batches: Mapping[Stream, tuple[Any, Any]]) -> dict[Stream, int]:
+        """Insert into many streams in one commit: all of it is stored or nothing. The new version of each.
+
+        Values are (times, values) as `Stream.insert` takes them, policy "never". Raises what insert raises, TooBig
+        above `Settings.max_points` points in all.
+        """
+        db = self._db
+        db.check_writable()
+        checked = {stream: batch.checked(*columns) for stream, columns in batches.items()}
+        versions = {stream: stream.version for stream, columns in checked.items() if not len(columns[0])}
+        streams = [stream for stream in checked if stream not in versions]
+        if not streams:
+            return versions
+        total = sum(len(checked[stream][0]) for stream in streams)
+        if total > db.settings.max_points:
+            raise TooBig(
+                f"Insert too big: {total} points in one commit, allowed are {db.settings.max_points}"
+            )
+        slots = [stream.slot for stream in streams]
+        changes = [Insert(0, *checked[stream]) for stream in streams]
+        parts = ops.many_parts(
+            np.array([slot.id for slot in slots], np.uint64),
+            np.zeros(len(slots), np.uint64),
+            np.array([len(change.times) for change in changes], np.uint32),
+            np.concatenate([change.times for change in changes]),
+            np.concatenate([change.values for change in changes]),
+        )
+        op = Op(ops.KIND, ops.INSERT_MANY, 0, parts, ManyNote(slots, changes))
+        stripes = sorted({db.slots.stripe(slot.id) for slot in slots})
+        for stripe in stripes:
+            db.slots.lock(stripe).acquire()
+        try:
+            ticket = db.submit([op])
+        finally:
+            for stripe in stripes:
+                db.slots.lock(stripe).release()
+        ticket.wait()
+        assert isinstance(ticket.result, list), "the publisher answers a version per stream"
+        return versions | dict(zip(streams, ticket.result, strict=True))
+
+    def subscribe(self, uuids: Sequence[UUID] = (), capacity: int = 1024) -> Subscription:
+        """Follow inserts: every later insert into one of the streams is delivered as it was committed.
+
+        At most `capacity` undelivered inserts are kept; then the subscription overflows and ends. Raises
+        StreamNotFound.
+        """
+        from lamina.engine.subscribe import Subscription
+
+        subscription = Subscription(self._db, capacity)
+        try:
+            subscription.add(uuids)
+        except BaseException:
+            subscription.close()
+            raise
+        return subscription
+
+    def obliterate(self, stream: Stream) -> None:
+        """See Stream.obliterate."""
+        db = self._db
+        db.check_writable()
+
+        def decide(catalog: CatalogSnapshot) -> Change:
+            if catalog.stream(stream.id) is None:
+                raise StreamNotFound("stream does not exist")
+            return Change([BurntRow(stream.uuid, 0)], [("stream", stream.id)])
+
+        slot = stream.slot
+        with db.sealer.exclusive(slot):  # a flush in progress would put the root's row back
+            db.metadata.change(decide)
+            db.publisher.obliterated(slot)
+
+    def _handle(self, row: StreamRow) -> Stream:
+        return Stream(self._db, self._db.slots.get(row))

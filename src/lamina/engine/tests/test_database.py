@@ -1,0 +1,410 @@
+"""The native API end to end, on a directory and in memory."""
+
+from __future__ import annotations
+
+import os
+from uuid import UUID, uuid4
+
+import numpy as np
+import pytest
+
+import lamina
+from lamina import errors
+
+SECOND = 1_000_000_000
+T0 = 1_500_000_000 * SECOND
+SMALL = lamina.Settings(leaf_points=16, node_rows=4, flush_points=64, bulk_points=200, background=False)
+
+
+@pytest.fixture(params=["directory", "memory"])
+def db(request, tmp_path):
+    path = ":memory:" if request.param == "memory" else tmp_path / "db"
+    with lamina.open(path, settings=SMALL) as database:
+        yield database
+
+
+@pytest.fixture()
+def stream(db):
+    return db.streams.create("plant/pump-3", "vibration", unit="g")
+
+
+def columns(n, start=0, step=SECOND):
+    times = T0 + (start + np.arange(n)) * step
+    return times, np.arange(start, start + n, dtype=float)
+
+
+def test_every_insert_is_a_version_and_readable_at_once(stream):
+    assert stream.version == 10
+    assert stream.insert(*columns(5)) == 11
+    assert stream.insert(*columns(5, 5)) == 12
+    assert list(stream.values().value) == list(range(10))
+    assert list(stream.values(version=11).value) == list(range(5))
+    assert len(stream.values(version=10)) == 0
+
+
+def test_versions_inside_a_coalesced_flush_stay_readable(db, stream):
+    for i in range(8):
+        stream.insert(*columns(5, 5 * i))
+    db.flush()
+    for i in range(8):
+        assert list(stream.values(version=11 + i).value) == list(range(5 * (i + 1)))
+    stream.insert(*columns(3, 40))
+    db.flush()
+    assert len(stream.values(version=13)) == 15
+    assert len(stream.values(version=19)) == 43
+
+
+def test_unknown_versions_are_refused(stream):
+    stream.insert(*columns(3))
+    for version in (1, 9, 12):
+        with pytest.raises(errors.VersionNotAvailable):
+            stream.values(version=version)
+
+
+def test_delete_is_a_version_and_older_ones_keep_the_points(db, stream):
+    stream.insert(*columns(20))
+    assert stream.delete(T0 + 5 * SECOND, T0 + 10 * SECOND) == 12
+    stream.insert(*columns(1, 7))
+    expected = [*range(5), 7, *range(10, 20)]
+    assert list(stream.values().value) == expected
+    db.flush()
+    assert list(stream.values().value) == expected
+    assert len(stream.values(version=11)) == 20
+    assert list(stream.values(version=12).value) == [*range(5), *range(10, 20)]
+
+
+def test_delete_of_nothing_is_a_version_too(stream):
+    assert stream.delete(T0, T0 + SECOND) == 11
+
+
+def test_bulk_insert_joins_what_is_buffered(db, stream):
+    stream.insert(*columns(10))
+    assert stream.insert(*columns(300, 10)) == 12
+    assert len(stream.values()) == 310
+    assert len(stream.values(version=11)) == 10
+    stream.insert(*columns(5, 310))
+    assert len(stream.values()) == 315
+
+
+def test_everything_is_there_after_reopen(tmp_path):
+    with lamina.open(tmp_path, settings=SMALL) as db:
+        s = db.streams.create("c", "a")
+        s.insert(*columns(10))
+        s.insert(*columns(250, 10))
+        s.delete(T0, T0 + 3 * SECOND)
+        s.insert(*columns(4, 300))
+        uuid = s.uuid
+    with lamina.open(tmp_path, settings=SMALL) as db:
+        s = db.streams.get(uuid)
+        assert s.version == 14
+        assert len(s.values()) == 261
+        assert len(s.values(version=11)) == 10
+        assert s.insert(*columns(1, 999)) == 15
+
+
+def reopen_after_kill(db, tmp_path):
+    """Another life without a close: what the lock held is let go, nothing else."""
+    db._lock_file.release()
+    db._closed = True
+    return lamina.open(tmp_path, settings=SMALL)
+
+
+def test_unclosed_database_recovers_from_the_log(tmp_path):
+    db = lamina.open(tmp_path, settings=SMALL)
+    s = db.streams.create("c", "a", annotations={"k": "v"})
+    other = db.streams.create("c", "b")
+    s.insert(*columns(10))
+    s.insert(*columns(300, 10))
+    other.insert(*columns(7))
+    s.insert(*columns(5, 310))
+    s.delete(T0, T0 + SECOND)
+    s.insert(*columns(1, 0), policy="replace")
+    db.streams.insert_many({s: columns(2, 400), other: columns(2, 7)})
+    before = {v: s.values(version=v) for v in range(10, s.version + 1)}
+    with reopen_after_kill(db, tmp_path) as db:
+        s, other = db.streams.get(s.uuid), db.streams.get(other.uuid)
+        assert s.version == 16
+        for version, samples in before.items():
+            assert s.values(version=version) == samples
+        assert len(other.values()) == 9
+        assert s.annotations == {"k": "v"}
+        db.flush()
+        for version, samples in before.items():
+            assert s.values(version=version) == samples
+
+
+def test_merge_policies_against_stored_and_buffered_points(db, stream):
+    stream.insert([T0, T0, T0 + 1], [1.0, 2.0, 3.0])
+    db.flush()
+    stream.insert([T0 + 2], [4.0])
+    stream.insert([T0, T0 + 2, T0 + 3], [1.0, 9.0, 5.0], policy="equal")
+    assert list(stream.values()) == [(T0, 1.0), (T0, 2.0), (T0 + 1, 3.0), (T0 + 2, 4.0), (T0 + 2, 9.0), (T0 + 3, 5.0)]
+    stream.insert([T0, T0 + 4, T0 + 4], [7.0, 8.0, 9.0], policy="retain")
+    assert list(stream.values(T0 + 4)) == [(T0 + 4, 8.0)]
+    version = stream.version
+    stream.insert([T0, T0 + 2, T0 + 2], [70.0, 80.0, 90.0], policy="replace")
+    assert list(stream.values(T0, T0 + 3)) == [(T0, 70.0), (T0 + 1, 3.0), (T0 + 2, 90.0)]
+    assert len(stream.values(version=version)) == 7
+    db.flush()
+    assert list(stream.values(T0, T0 + 3)) == [(T0, 70.0), (T0 + 1, 3.0), (T0 + 2, 90.0)]
+
+
+def test_retain_of_which_nothing_is_kept_is_a_version(stream):
+    stream.insert([T0], [1.0])
+    assert stream.insert([T0], [2.0], policy="retain") == 12
+    assert list(stream.values()) == [(T0, 1.0)]
+
+
+def test_insert_many_is_one_commit(db, stream):
+    other = db.streams.create("plant/pump-3", "temperature")
+    before = db.stats()["seq"]
+    versions = db.streams.insert_many({stream: columns(5), other: columns(7)})
+    assert versions == {stream: 11, other: 11}
+    assert db.stats()["seq"] == before + 1
+    assert (len(stream.values()), len(other.values())) == (5, 7)
+
+
+def test_create_refuses_in_the_contracts_order(db, stream):
+    with pytest.raises(errors.StreamExists, match=f"a stream already exists with uuid {stream.uuid}"):
+        db.streams.create("plant/pump-3", "vibration", unit="g", uuid=stream.uuid)
+    with pytest.raises(errors.AmbiguousStream):
+        db.streams.create("plant/pump-3", "vibration", unit="g")
+    stream.obliterate()
+    with pytest.raises(errors.UuidBurnt):
+        db.streams.create("plant/pump-3", "vibration", unit="g", uuid=stream.uuid)
+    assert db.streams.create("plant/pump-3", "vibration", unit="g").version == 10
+    with pytest.raises(errors.InvalidCollection):
+        db.streams.create("", "x")
+    with pytest.raises(errors.InvalidTagKey):
+        db.streams.create("c", tags={"Bad": "x"})
+    with pytest.raises(errors.InvalidTagValue):
+        db.streams.create("c", tags={"name": "x" * 300})
+
+
+def test_obliterated_stream_is_gone_at_once_and_after_reopen(tmp_path):
+    with lamina.open(tmp_path, settings=SMALL) as db:
+        s = db.streams.create("c", "a")
+        s.insert(*columns(100))
+        db.flush()
+        s.insert(*columns(5, 100))
+        s.obliterate()
+        for call in (s.values, lambda: s.insert(*columns(1)), lambda: s.version, s.row):
+            with pytest.raises(errors.StreamNotFound):
+                call()
+        assert not s.exists()
+    with lamina.open(tmp_path, settings=SMALL) as db:
+        with pytest.raises(errors.StreamNotFound):
+            db.streams.get(s.uuid)
+        assert list(db.streams.find()) == []
+
+
+def test_metadata_changes_count_property_versions(db, stream):
+    assert stream.property_version == 1
+    assert stream.set_annotations({"a": "1", "b": "2"}) == 2
+    assert stream.set_annotations({"c": "3"}, remove=["a"], expected=2) == 3
+    assert stream.annotations == {"b": "2", "c": "3"}
+    with pytest.raises(errors.PropertyVersionMismatch):
+        stream.set_annotations({}, expected=2)
+    assert stream.set_tags({"unit": "m/s"}, collection="plant/new") == 4
+    assert (stream.collection, stream.unit, stream.name) == ("plant/new", "m/s", "vibration")
+    other = db.streams.create("plant/new", "vibration")
+    with pytest.raises(errors.AmbiguousStream):
+        other.set_tags({"unit": "m/s"})
+
+
+def test_find_by_prefix_tags_and_annotations(db):
+    a = db.streams.create("foo", "x", annotations={"k": "1"})
+    b = db.streams.create("foobar", "x")
+    db.streams.create("bar", "y")
+    assert list(db.streams.find("foo", prefix=True)) == [a, b]
+    assert list(db.streams.find("foo")) == [a]
+    assert list(db.streams.find(tags={"name": "x"})) == [a, b]
+    assert list(db.streams.find(annotations={"k": None})) == [a]
+    assert list(db.streams.collections("foo")) == ["foo", "foobar"]
+    assert db.streams["foo", "x"] == a
+    assert db.streams.usage("foo") == ({"name": 2}, {"k": 1})
+    with pytest.raises(LookupError):
+        db.streams["foo", "nope"]
+
+
+@pytest.mark.parametrize(
+    ("times", "values", "error"),
+    [
+        ([T0], [np.nan], errors.InvalidValue),
+        ([T0], [np.inf], errors.InvalidValue),
+        ([-(2**60) - 1], [1.0], errors.InvalidTimeRange),
+        ([3 * 2**60 - 1], [1.0], errors.InvalidTimeRange),
+        ([T0, T0], [1.0], errors.InvalidArgument),
+        ([1.5], [1.0], errors.InvalidArgument),
+        (["x"], [1.0], errors.InvalidArgument),
+        ([T0], ["x"], errors.InvalidArgument),
+        (np.array(["NaT"], "datetime64[ns]"), [1.0], errors.InvalidValue),
+    ],
+)
+def test_bad_batches_are_refused_whole(stream, times, values, error):
+    with pytest.raises(error):
+        stream.insert(times, values)
+    assert stream.version == 10
+
+
+def test_both_ends_of_time_are_storable(db, stream):
+    first, last = -(2**60), 3 * 2**60 - 2
+    stream.insert([last, first], [2.0, 1.0])
+    assert list(stream.values()) == [(first, 1.0), (last, 2.0)]
+    db.flush()
+    assert list(stream.values()) == [(first, 1.0), (last, 2.0)]
+    assert stream.latest() == (last, 2.0)
+    assert stream.earliest() == (first, 1.0)
+    assert stream.count() == 2
+
+
+def test_windows_nearest_count_and_changes(db, stream):
+    stream.insert(*columns(100))
+    w = stream.windows(T0, T0 + 100 * SECOND, width="10s")
+    assert list(w.count) == [10] * 10
+    assert w.mean[0] == 4.5
+    assert stream.nearest(T0 + 1) == (T0 + SECOND, 1.0)
+    assert stream.nearest(T0, backward=True) is None
+    assert stream.count(T0, T0 + 5 * SECOND) == 5
+    db.flush()
+    stream.insert([T0 + 500 * SECOND], [1.0])
+    ranges = list(stream.changes(11))
+    assert ranges == [(T0 + 500 * SECOND, T0 + 500 * SECOND + 1)]
+    assert list(stream.changes(12)) == []
+    with pytest.raises(errors.InvalidVersions):
+        stream.changes(12, 11)
+    (whole,) = stream.changes(0, 11)
+    assert whole[0] <= T0
+    assert whole[1] > T0 + 99 * SECOND
+
+
+def test_named_snapshots_read_the_past_across_flush_and_reopen(tmp_path):
+    with lamina.open(tmp_path, settings=SMALL) as db:
+        s = db.streams.create("c", "a")
+        s.insert(*columns(5))
+        s.insert(*columns(5, 5))
+        db.snapshot("monday").close()
+        s.insert(*columns(5, 10))
+        db.flush()
+        s.insert(*columns(5, 15))
+        db.flush()
+        with db.open_snapshot("monday") as monday:
+            assert monday.stream(s).version == 12
+            assert len(monday.stream(s.uuid).values()) == 10
+    with lamina.open(tmp_path, settings=SMALL) as db:
+        with db.open_snapshot("monday") as monday:
+            assert len(monday.stream(s.uuid).values()) == 10
+        assert [pin.name for pin in db.snapshots()] == ["monday"]
+        db.drop_snapshot("monday")
+        with pytest.raises(errors.NotFound):
+            db.open_snapshot("monday")
+
+
+def test_anonymous_snapshot_is_one_moment_of_all_streams(db, stream):
+    other = db.streams.create("c", "b")
+    stream.insert(*columns(3))
+    with db.snapshot() as now:
+        stream.insert(*columns(3, 3))
+        other.insert(*columns(4))
+        db.flush()
+        assert len(now.stream(stream).values()) == 3
+        assert len(now.stream(other).values()) == 0
+
+
+def test_subscription_delivers_inserts_and_overflows_loudly(db, stream):
+    sub = db.streams.subscribe([stream.uuid], capacity=2)
+    stream.insert(*columns(3))
+    uuid, samples = sub.get(1)
+    assert (uuid, len(samples)) == (stream.uuid, 3)
+    stream.insert(*columns(300, 3))
+    assert len(sub.get(1)[1]) == 300
+    stream.delete(T0, T0 + SECOND)
+    db.flush()
+    assert sub.get(0) is None
+    for i in range(3):
+        stream.insert(*columns(1, 400 + i))
+    assert sub.overflowed
+    sub.close()
+    stream.insert(*columns(1, 500))
+
+
+def test_second_opener_fails_at_once(tmp_path):
+    with lamina.open(tmp_path), pytest.raises(errors.Locked, match=str(os.getpid())):
+        lamina.open(tmp_path)
+    lamina.open(tmp_path).close()
+
+
+def test_closed_database_refuses(tmp_path):
+    db = lamina.open(tmp_path)
+    s = db.streams.create("c", "a")
+    db.close()
+    db.close()
+    for call in (lambda: s.insert([T0], [1.0]), s.values, lambda: db.streams.get(uuid4()), db.flush):
+        with pytest.raises(errors.Closed):
+            call()
+
+
+def test_newer_directory_is_refused(tmp_path):
+    lamina.open(tmp_path).close()
+    (tmp_path / "LAMINA").write_text('{"format": 99, "id": "' + "00" * 16 + '"}\n')
+    with pytest.raises(errors.UnknownFormat, match="99"):
+        lamina.open(tmp_path)
+
+
+def test_missing_catalog_is_refused_not_guessed(tmp_path):
+    with lamina.open(tmp_path) as db:
+        db.streams.create("c", "a").insert([T0], [1.0])
+    for path in tmp_path.glob("catalog.sqlite*"):
+        path.unlink()
+    with pytest.raises(errors.Corrupt, match="rebuild-catalog"):
+        lamina.open(tmp_path)
+
+
+def test_open_without_create_needs_a_database(tmp_path):
+    with pytest.raises(errors.NotFound):
+        lamina.open(tmp_path / "nothing", create=False)
+
+
+def test_forked_child_cannot_use_the_parents_database(tmp_path):
+    db = lamina.open(tmp_path)
+    s = db.streams.create("c", "a")
+    pid = os.fork()
+    if pid == 0:
+        try:
+            s.insert([T0], [1.0])
+        except errors.Closed as error:
+            os._exit(0 if str(os.getppid()) in str(error) else 1)
+        os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    s.insert([T0], [1.0])
+    db.close()
+
+
+def test_tables_go_in_and_out(stream):
+    pa = pytest.importorskip("pyarrow")
+    times, values = columns(3)
+    stream.insert(pa.table({"time": pa.array(times, pa.timestamp("ns")), "value": values}))
+    assert stream.values().to_arrow().num_rows == 3
+    frame = stream.values().to_pandas()
+    assert list(frame["value"]) == [0.0, 1.0, 2.0]
+    stream.insert(frame)
+    stream.insert(stream.values(T0, T0 + 1).to_polars())
+    assert len(stream.values()) == 8
+    with pytest.raises(errors.InvalidValue):
+        stream.insert(pa.table({"time": pa.array([T0]), "value": pa.array([None], pa.float64())}))
+
+
+def test_views_hold_a_version_while_the_stream_moves_on(db, stream):
+    stream.insert(*columns(100))
+    with stream.at() as view:
+        stream.delete(T0, T0 + 50 * SECOND)
+        db.flush()
+        assert view.count() == 100
+        assert stream.count() == 50
+    with pytest.raises(errors.Closed):
+        view.values()
+
+
+def test_uuid_of_a_handle_is_what_create_was_given(db):
+    wanted = UUID(int=7)
+    assert db.streams.create("c", "n", uuid=wanted).uuid == wanted

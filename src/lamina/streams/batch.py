@@ -1,0 +1,124 @@
+"""A batch of points as it comes from a caller: checked in full before anything is logged, sorted once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lamina.columns import Times, Values
+from lamina.errors import InvalidArgument, InvalidTimeRange, InvalidValue
+from lamina.time import LAST_TIME, MIN_TIME
+
+
+def checked(times: Any, values: Any = None) -> tuple[Times, Values]:
+    """Contiguous int64 times, ascending (equal ones in the order given), and their float64 values.
+
+    `times` may be integers (ns), datetime64 of any unit, or a table of two columns (Arrow table or record batch,
+    pandas or polars DataFrame, Samples) with `values` left out. Input arrays are not copied where they fit already,
+    nor kept beyond the call that logs them.
+    Raises InvalidArgument (shapes, types), InvalidTimeRange (outside [MIN_TIME, MAX_TIME - 1)), InvalidValue (NaN,
+    infinity, null).
+    """
+    if values is None:
+        times, values = _columns(times)
+    time_column, value_column = _times(times), _values(values)
+    if time_column.ndim != 1 or time_column.shape != value_column.shape:
+        raise InvalidArgument(
+            f"times of shape {time_column.shape} and values of shape {value_column.shape}: expected two columns of one length"
+        )
+    if len(time_column):
+        _check_range(time_column)
+        if not np.isfinite(value_column).all():
+            bad = int(np.flatnonzero(~np.isfinite(value_column))[0])
+            raise InvalidValue(f"value {value_column[bad]} at position {bad}: only finite numbers are stored")
+        if len(time_column) > 1 and (time_column[1:] < time_column[:-1]).any():
+            order = np.argsort(time_column, kind="stable")
+            time_column, value_column = time_column[order], value_column[order]
+    return time_column, value_column
+
+
+def _check_range(times: Times) -> None:
+    low, high = int(times.min()), int(times.max())
+    if low < MIN_TIME or high > LAST_TIME:
+        bad = low if low < MIN_TIME else high
+        raise InvalidTimeRange(
+            f"insert contains points outside valid time interval: time {bad}, allowed {MIN_TIME} .. {LAST_TIME}"
+        )
+
+
+def _times(times: Any) -> Times:
+    array = np.asarray(times)
+    if array.dtype.kind == "M":
+        if np.isnat(array).any():
+            raise InvalidValue("NaT is not a time")
+        return _exact_ns(array)
+    if array.dtype.kind == "u" and array.size and array.max() > np.iinfo(np.int64).max:
+        raise InvalidTimeRange(f"insert contains points outside valid time interval: time {array.max()}")
+    if array.dtype.kind not in "iu" and array.size:
+        raise InvalidArgument(f"times of type {array.dtype}: expected integers (ns) or datetime64")
+    return np.ascontiguousarray(array, np.int64)
+
+
+def _exact_ns(array: NDArray[Any]) -> Times:
+    scaled = array.astype("datetime64[ns]")
+    if (scaled.astype(array.dtype) != array).any():
+        raise InvalidTimeRange(f"times of type {array.dtype} reach beyond int64 nanoseconds")
+    return np.ascontiguousarray(scaled).view(np.int64)
+
+
+def _values(values: Any) -> Values:
+    array = np.asarray(values)
+    if array.dtype == object:
+        raise InvalidArgument("values of mixed types: expected numbers")
+    if array.dtype.kind not in "fiub" and array.size:
+        raise InvalidArgument(f"values of type {array.dtype}: expected numbers")
+    return np.ascontiguousarray(array, np.float64)
+
+
+def _columns(table: Any) -> tuple[Any, Any]:
+    """The two columns of a table; by name (time, value) where it has them, else by position."""
+    if hasattr(table, "time") and hasattr(table, "value") and not hasattr(table, "columns"):
+        return table.time, table.value  # Samples
+    if hasattr(table, "to_batches") or type(table).__module__.startswith("pyarrow"):
+        return _arrow_columns(table)
+    if hasattr(table, "to_arrow"):  # polars
+        return _arrow_columns(table.to_arrow())
+    if hasattr(table, "to_numpy") and hasattr(table, "index"):  # pandas
+        return _pandas_columns(table)
+    raise InvalidArgument(
+        f"{type(table).__name__}: expected times and values, or a table with a time and a value column"
+    )
+
+
+def _arrow_columns(table: Any) -> tuple[Any, Any]:
+    names = list(table.schema.names)
+    if len(names) < 2:
+        raise InvalidArgument(f"table with columns {names}: expected a time and a value column")
+    time_name, value_name = ("time", "value") if {"time", "value"} <= set(names) else names[:2]
+    columns = []
+    for name in (time_name, value_name):
+        column = table.column(name)
+        if column.null_count:
+            raise InvalidValue(
+                f"column {name!r} holds {column.null_count} nulls: every point has a time and a value"
+            )
+        columns.append(column.to_numpy())
+    return columns[0], columns[1]
+
+
+def _pandas_columns(frame: Any) -> tuple[Any, Any]:
+    if getattr(frame, "ndim", 1) == 1:
+        times, values = frame.index, frame
+    elif "time" in frame.columns:
+        times, values = frame["time"], frame["value" if "value" in frame.columns else frame.columns[1]]
+    elif len(frame.columns):
+        times, values = frame.index, frame["value" if "value" in frame.columns else frame.columns[0]]
+    else:
+        raise InvalidArgument("DataFrame without a value column")
+    if getattr(times, "tz", None) is not None:
+        times = times.tz_convert("UTC").tz_localize(None)
+    elif hasattr(times, "dt") and getattr(times.dt, "tz", None) is not None:
+        times = times.dt.tz_convert("UTC").dt.tz_localize(None)
+    return times.to_numpy(), values.to_numpy()
