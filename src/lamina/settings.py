@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 MIB = 1 << 20
@@ -11,15 +13,9 @@ GIB = 1 << 30
 Durability = Literal["group", "os", "strict"]
 
 
+@cache
 def _ram_bytes() -> int:
-    try:
-        with open("/proc/meminfo", "rb") as info:  # not data: law 1 is about the database's files
-            for line in info:
-                if line.startswith(b"MemTotal:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        return 4 * GIB  # not Linux: a cautious guess keeps the bounds sane
-    return 4 * GIB
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The seam to the catalog: names and pointers, changed atomically. The one mutable thing of a database.
 
-SQLite embedded (`sqlite.py`), a plain-Python one for tests and `":memory:"` (`memory.py`), PostgreSQL in a cluster.
+SQLite embedded (`sqlite.py`), a plain-Python one for tests and `":memory:"` (`memory.py`), PostgreSQL in a
+cluster.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ Sequence_ = Literal["object", "segment"]
 class CatalogDelta:
     """One transaction: all of it or nothing.
 
-    `puts` insert or replace by key; `deletes` are (table, key), absent rows are fine. `expect_roots` maps a stream id
-    to the RootRow.version it must still have (0: no root row) or the commit raises Conflict. `epoch` must still be
-    the catalog's, or Conflict: a writer that lost the directory cannot publish.
+    `deletes` are (table, key), absent rows are fine, and go first; `puts` then insert or replace by key, the
+    later of equal keys wins. A put that would give two streams one uuid, or one collection and equal tags,
+    raises Conflict. `expect_roots` maps a stream id to the RootRow.version it must still have (0: no root
+    row) or the commit raises Conflict. `epoch` must still be the catalog's, or Conflict: a writer that lost
+    the directory cannot publish. A DatabaseRow among the puts never lowers epoch or meta_applied_seq.
     `meta_applied_seq`, if given, is stored in the database row in the same transaction (never lowered).
     """
 
@@ -56,7 +59,8 @@ class CatalogSnapshot(Protocol):
     def stream_by_uuid(self, uuid: UUID) -> StreamRow | None: ...
 
     def stream_by_tags(self, collection: str, tags: dict[str, str]) -> StreamRow | None:
-        """The live stream with this collection and identical tags. Tags with an empty value count as absent."""
+        """The live stream with this collection and identical tags. Tags with an empty value count as
+        absent."""
         ...
 
     def streams(
@@ -66,9 +70,10 @@ class CatalogSnapshot(Protocol):
         tags: dict[str, str | None] | None = None,
         annotations: dict[str, str | None] | None = None,
     ) -> Iterator[StreamRow]:
-        """Streams whose collection equals (or starts with: raw string prefix, case-sensitive) `collection`, None = any,
-        that have all tags and annotations given (None = has the key, with any value). Order: collection, then
-        tag "name", then id. Lazy."""
+        """Streams whose collection equals (or starts with: raw string prefix, case-sensitive) `collection`,
+        None = any, that have all tags and annotations given (None = has the key, with any value; a tag with
+        an empty value counts as absent, so "" asks for its absence). Order: collection, then tag "name",
+        then id. Lazy."""
         ...
 
     def collections(self, prefix: str = "") -> Iterator[str]:
@@ -105,7 +110,9 @@ class CatalogSnapshot(Protocol):
         """Every row of a table, by key."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Idempotent; on any thread. Iterators that are still running raise Closed."""
+        ...
 
     def __enter__(self) -> CatalogSnapshot: ...
 
@@ -113,8 +120,10 @@ class CatalogSnapshot(Protocol):
 
 
 class Catalog(Protocol):
-    """Thread-safe. Errors: Conflict, Corrupt, Unavailable (I/O error; the outcome of a failed commit is unknown and
-    the catalog refuses further commits), Closed, UnknownFormat (written by a newer Lamina)."""
+    """Thread-safe. Errors: Conflict, Corrupt, Unavailable (I/O error; the outcome of a failed commit is
+    unknown and the catalog refuses further commits), InvalidArgument (a row or key that does not fit its
+    table), Closed, UnknownFormat (written by a newer Lamina). A catalog just made has a DatabaseRow with an
+    empty id and epoch 0."""
 
     def snapshot(self) -> CatalogSnapshot: ...
 
@@ -138,4 +147,6 @@ class Catalog(Protocol):
         """A consistent copy at an absolute path, while writers go on."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Closes the open snapshots too. Idempotent."""
+        ...

@@ -1,4 +1,5 @@
-"""What the catalog holds: one tuple type per table, and how a row travels as JSON in meta ops and meta segments."""
+"""What the catalog holds: one tuple type per table, and how a row travels as JSON in meta ops and
+segments."""
 
 from __future__ import annotations
 
@@ -102,9 +103,7 @@ class SecretRow(NamedTuple):
     value: bytes
 
 
-Row = (
-    DatabaseRow | SegmentRow | StreamRow | RootRow | BurntRow | PinRow | TokenRow | SettingRow | SecretRow
-)
+Row = DatabaseRow | SegmentRow | StreamRow | RootRow | BurntRow | PinRow | TokenRow | SettingRow | SecretRow
 
 TABLES: dict[str, type[Any]] = {
     "database": DatabaseRow,
@@ -124,9 +123,21 @@ META_TABLES = ("stream", "burnt_uuid", "pin", "token", "setting", "secret")
 
 _NAMES = {row: table for table, row in TABLES.items()}
 
+HINTS: dict[str, dict[str, Any]] = {
+    # NamedTuple wraps annotations that are strings in ForwardRef
+    table: {name: getattr(hint, "__forward_arg__", hint) for name, hint in kind.__annotations__.items()}
+    for table, kind in TABLES.items()
+}
+"""Table name -> field -> annotation as written."""
+
 
 def table_of(row: Row) -> str:
     return _NAMES[type(row)]
+
+
+def canonical_tags(tags: dict[str, str]) -> dict[str, str]:
+    """The tags that make a stream's identity: sorted, without empty values (those count as absent)."""
+    return {key: tags[key] for key in sorted(tags) if tags[key] != ""}
 
 
 def to_json(row: Row) -> str:
@@ -138,15 +149,36 @@ def key_to_json(key: object) -> str:
     return json.dumps(key, separators=(",", ":"), default=_plain, ensure_ascii=False)
 
 
+_JSON_TYPES: dict[str, tuple[type[Any], ...]] = {
+    "int": (int,),
+    "bool": (bool,),
+    "str": (str,),
+    "bytes": (str,),
+    "UUID": (str,),
+    "dict[str, str]": (dict,),
+    "dict[str, Any]": (dict,),
+    "dict[str, int] | None": (dict, type(None)),
+}
+"""Annotation of a field -> exact types it may have in JSON."""
+
+
 def from_json(table: str, text: str) -> Any:
     """The row that to_json wrote. Raises KeyError (table), TypeError or ValueError (fields)."""
-    kind = TABLES[table]
-    fields = json.loads(text)
-    hints = kind.__annotations__
-    for name, value in fields.items():
-        if hints.get(name) == "UUID":
+    return from_fields(table, json.loads(text))
+
+
+def from_fields(table: str, fields: Any) -> Any:
+    """A row from what json.loads gave for it. Raises KeyError (table), TypeError or ValueError (fields)."""
+    kind, hints = TABLES[table], HINTS[table]
+    if type(fields) is not dict or fields.keys() != hints.keys():
+        raise ValueError(f"a row of {table} has the fields {', '.join(hints)}; found {fields!r:.200}")
+    for name, hint in hints.items():
+        value = fields[name]
+        if type(value) not in _JSON_TYPES[hint]:
+            raise TypeError(f"{table}.{name} is {hint}; found {value!r:.200}")
+        if hint == "UUID":
             fields[name] = UUID(value)
-        elif hints.get(name) == "bytes":
+        elif hint == "bytes":
             fields[name] = bytes.fromhex(value)
     return kind(**fields)
 

@@ -88,6 +88,7 @@ class Database:
         self._close_lock = threading.Lock()  # guards _closed
         self._failure: BaseException | None = None
         self._gaps = gaps
+        self._tails_limit = parts.settings.tails_bytes
         self.upkeep = Upkeep(
             settings=parts.settings,
             catalog=parts.catalog,
@@ -123,7 +124,7 @@ class Database:
             raise Unavailable(
                 "writing stopped after a failure; reads go on, reopen to recover"
             ) from self._failure
-        if self.publisher.tail_bytes > self.settings.tails_bytes:
+        if self.publisher.tail_bytes > self._tails_limit:
             self._wait_for_room()
 
     def _wait_for_room(self) -> None:
@@ -132,12 +133,12 @@ class Database:
         self.publisher.wake.set()
         with self.upkeep.room:
             fits = self.upkeep.room.wait_for(
-                lambda: self.publisher.tail_bytes <= self.settings.tails_bytes or self._failure is not None,
+                lambda: self.publisher.tail_bytes <= self._tails_limit or self._failure is not None,
                 TAILS_WAIT_S,
             )
         if not fits:
             raise Unavailable(
-                f"{self.publisher.tail_bytes} bytes of points wait to be flushed, {self.settings.tails_bytes} are allowed"
+                f"{self.publisher.tail_bytes} bytes of points wait to be flushed, {self._tails_limit} are allowed"
             )
 
     def barrier(self) -> int:

@@ -192,6 +192,11 @@ class Publisher:
             slot.cataloged = flushed.version
             self._swap(slot, slot.state.flushed_to(flushed, seen))
 
+    def moved(self, slot: Slot, flushed: Flushed) -> None:
+        """Publish a root whose blocks compaction put elsewhere; nothing changes for readers."""
+        with self._slots.publish_lock:
+            slot.state = slot.state._replace(flushed=flushed)
+
     def restore(self, slot: Slot, state: StreamState) -> None:
         """Publish a state that recovery built."""
         with self._slots.publish_lock:

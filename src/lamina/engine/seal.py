@@ -8,8 +8,8 @@ A crash before the transaction leaves a segment nobody knows, which recovery del
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 from lamina.catalog.catalog import Catalog, CatalogDelta
 from lamina.catalog.rows import SegmentRow
@@ -79,10 +79,7 @@ class Sealer:
         return sum(self._flush_some(todo[i : i + FLUSH_STREAMS]) for i in range(0, len(todo), FLUSH_STREAMS))
 
     def _flush_some(self, slots: Sequence[Slot]) -> int:
-        stripes = sorted({slot.id % STRIPES for slot in slots})
-        with ExitStack() as locks:
-            for stripe in stripes:
-                locks.enter_context(self._locks[stripe])
+        with self.locked(slots):
             published = 0
             # A root is built on durable ones only: stages that opened with a removal go one after the other.
             rounds = max((len(slot.state.stages) for slot in slots), default=0)
@@ -91,21 +88,46 @@ class Sealer:
                 published += self._flush_round(alive) if alive else 0
             return published
 
+    @contextmanager
+    def locked(self, slots: Iterable[Slot]) -> Iterator[None]:
+        """Hold the flush locks of streams: their roots stand still."""
+        with ExitStack() as locks:
+            for stripe in sorted({slot.id % STRIPES for slot in slots}):
+                locks.enter_context(self._locks[stripe])
+            yield
+
     def _flush_round(self, slots: Sequence[Slot]) -> int:
         """The first stage of each. The flush locks are held."""
         seen = [slot.state._replace(stages=slot.state.stages[:1]) for slot in slots]
-        delta = CatalogDelta(self._epoch)
         flushed = [state.flushed for state in seen]
+        row = None
         if any(state.stages for state in seen):
             writer = self.writer()
             try:
                 for i, (slot, state) in enumerate(zip(slots, seen, strict=True)):
                     if state.stages:
                         flushed[i] = self._write(slot, state, writer)
-                delta.puts.append(self._finish(writer, seen, flushed))
+                row = self.finish(writer, flushed)
             except BaseException:
                 writer.abort()
                 raise
+        self._commit(slots, flushed, row)
+        for slot, new, state in zip(slots, flushed, seen, strict=True):
+            self._publisher.sealed(slot, new, state)
+        self.flushes += 1
+        return len(slots)
+
+    def publish_roots(self, slots: Sequence[Slot]) -> None:
+        """Put roots that only ROOT ops know into the catalog. The flush locks are held."""
+        if slots:
+            self._commit(slots, [slot.state.flushed for slot in slots], None)
+            for slot in slots:
+                slot.cataloged = slot.state.flushed.version
+
+    def _commit(self, slots: Sequence[Slot], flushed: Sequence[Flushed], row: SegmentRow | None) -> None:
+        delta = CatalogDelta(self._epoch)
+        if row is not None:
+            delta.puts.append(row)
         with self._bulk_lock:
             bulk = dict(self.bulk_segments)
         delta.puts += bulk.values()
@@ -118,10 +140,6 @@ class Sealer:
         with self._bulk_lock:
             for id in bulk:
                 self.bulk_segments.pop(id, None)
-        for slot, new, state in zip(slots, flushed, seen, strict=True):
-            self._publisher.sealed(slot, new, state)
-        self.flushes += 1
-        return len(slots)
 
     def insert_bulk(self, slot: Slot, change: ops.Insert) -> int:
         """Write a large batch straight into a segment, joined with what is buffered; the ROOT op commits it.
@@ -137,7 +155,7 @@ class Sealer:
             writer = self.writer()
             try:
                 flushed = self._write(slot, state, writer, addition)
-                row = self._finish(writer, [state], [flushed])
+                row = self.finish(writer, [flushed])
             except BaseException:
                 writer.abort()
                 raise
@@ -191,36 +209,32 @@ class Sealer:
             time_us=self._clock.wall_us(),
             addition=addition,
         )
+        self.describe(slot, new, writer)
+        return new
+
+    def describe(self, slot: Slot, new: Flushed, writer: SegmentWriter) -> None:
+        """The stream's section in a segment: enough to rebuild its catalog row."""
         first, last = span(new)
+        state = slot.state
         writer.section(
             object_id=slot.id,
             uuid=slot.uuid,
             first_time=first,
             last_time=last,
-            min_seq=state.needed_seq,
-            max_seq=max(new.seq, state.seq),
+            min_seq=min(state.needed_seq, new.seq),
+            max_seq=new.seq,
             version=new.version,
             live=new.points,
             directory=directory(new),
         )
-        return new
 
-    def _finish(
-        self, writer: SegmentWriter, seen: Sequence[StreamState], flushed: Sequence[Flushed]
-    ) -> SegmentRow:
+    def finish(self, writer: SegmentWriter, flushed: Sequence[Flushed]) -> SegmentRow:
+        """Make a segment durable; its catalog row."""
         size = writer.finish()
         self.bytes_written += size
-        seqs = [state.needed_seq for state in seen if state.needed_seq]
+        last = max(new.seq for new in flushed)
         return SegmentRow(
-            writer.id,
-            KIND,
-            segment_name(KIND, writer.id),
-            size,
-            size,
-            min(seqs, default=0),
-            max(max(new.seq, state.seq) for new, state in zip(flushed, seen, strict=True)),
-            self._epoch,
-            "live",
+            writer.id, KIND, segment_name(KIND, writer.id), size, size, 0, last, self._epoch, "live"
         )
 
 

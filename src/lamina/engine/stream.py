@@ -73,7 +73,7 @@ class Stream:
         """
         check_policy(policy)
         db = self._db
-        db.check_writable()
+        db.check_open()
         columns = batch.checked(times, values)
         slot = self._alive()
         if not len(columns[0]):
@@ -90,6 +90,7 @@ class Stream:
     def _insert_resolved(self, columns: tuple[Times, Values], policy: Policy) -> int:
         """Under the object lock, so that what the policy saw is what the change meets."""
         db, slot = self._db, self.slot
+        db.check_writable()
         with db.slots.lock(slot.id):
             db.barrier()
             removed: Times | None = None

@@ -1,0 +1,18 @@
+"""CRC32C, the one checksum of every format here."""
+
+import numpy as np
+from google_crc32c import extend
+
+from lamina.storage.files import Buffer
+
+
+def crc32c(data: Buffer, seed: int = 0) -> int:
+    """CRC32C of contiguous bytes, 0 <= result < 2**32; no copy.
+
+    `seed` is the CRC of what came before: crc32c(b, crc32c(a)) is the CRC of a + b.
+    Cost 0.15 us, and 40 us per MiB.
+    """
+    if type(data) is bytes:
+        return int(extend(seed, data))
+    # The C function refuses buffers that must be released; an array over the same bytes need not be.
+    return int(extend(seed, np.frombuffer(data, np.uint8)))

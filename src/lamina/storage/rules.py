@@ -1,0 +1,39 @@
+"""What every Files holds to: which paths are legal, and what a lock that is taken says."""
+
+import re
+
+from lamina.errors import InvalidArgument, Locked
+
+
+def check_path(path: str) -> str:
+    """The path itself, if it names something inside the root: parts joined by `/`, none empty, "." or "..".
+
+    Raises InvalidArgument; "" (the root) is refused too.
+    """
+    if "\0" in path or not _ORDINARY.fullmatch(path):
+        raise InvalidArgument(
+            f"path {path!r}: expected one inside the database directory without empty, '.' or '..' parts"
+        )
+    return path
+
+
+_PART = r"(?!\.{1,2}(?:/|$))[^/]+"
+_ORDINARY = re.compile(rf"{_PART}(?:/{_PART})*", re.DOTALL)
+
+
+def check_folder(folder: str) -> str:
+    """As check_path, but "" is the root."""
+    return check_path(folder) if folder else folder
+
+
+def folder_of(path: str) -> str:
+    """The folder a path lies in; "" is the root."""
+    return path.rpartition("/")[0]
+
+
+def locked(place: str, note: bytes) -> Locked:
+    """The error for a lock that another holds; the first number in the holder's note is its pid."""
+    digits = re.search(rb"\d+", note)
+    pid = int(digits[0]) if digits else 0
+    holder = f"process {pid}" if pid else "another process"
+    return Locked(f"{place} is held by {holder}: one process at a time may open a database for writing", pid)

@@ -1,0 +1,102 @@
+"""Summary arithmetic: count, min, max, mean and M2, never a sum of squares.
+
+M2 is the sum of squared deviations from the mean. Everything is taken relative to a value of the group first, so that
+the error depends on the spread of the data and not on its distance from zero: 1e15 + N(0, 0.5) comes out right.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lamina.columns import Values
+from lamina.streams.node import Rows
+
+Index = NDArray[np.int64]
+
+
+class Summary(NamedTuple):
+    """One summary per group. A group without points has 0 everywhere."""
+
+    count: NDArray[np.uint64]  # type: ignore[assignment]  # hides tuple.count, as the row's field is named
+    min: Values
+    max: Values
+    mean: Values
+    m2: Values  # inf where squares overflow; mean is always finite
+
+    def store(self, rows: Rows) -> None:
+        """Write all columns into rows of the same length."""
+        for name, column in zip(self._fields, self, strict=True):
+            rows[name] = column
+
+
+def of_points(values: Values, starts: Index) -> Summary:
+    """Summaries of values[starts[i]:starts[i + 1]] (the last reaches the end); finite values, no empty group.
+
+    `values[:starts[0]]` is left out. Cost about 5 ns a value; temporary memory 16 bytes a value: call it on chunks.
+    """
+    values, starts, sizes = values[starts[0] :], starts - starts[0], _sizes(starts, len(values))
+    with np.errstate(over="ignore", invalid="ignore"):
+        base = values[starts]
+        centred = np.repeat(base, sizes)
+        np.subtract(values, centred, out=centred)
+        offset = np.add.reduceat(centred, starts) / sizes
+        mean = base + offset
+        centred -= np.repeat(offset, sizes)
+        np.multiply(centred, centred, out=centred)
+        m2 = np.add.reduceat(centred, starts)
+    low, high = np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)
+    _mend(mean, m2, values, None, starts, sizes)
+    return Summary(sizes.astype(np.uint64), low, high, np.minimum(np.maximum(mean, low), high), m2)
+
+
+def of_rows(rows: Rows, starts: Index) -> Summary:
+    """Summaries of the rows of each group, as a k-way merge (Chan et al. 1979); groups as in `of_points`.
+
+    Rows without points (tombstones) count for nothing.
+    """
+    rows, starts, sizes = rows[starts[0] :], starts - starts[0], _sizes(starts, len(rows))
+    live = rows["count"] != 0
+    if not live.all():
+        return _of_some(rows, starts, sizes, live)
+    counts = np.add.reduceat(rows["count"], starts)
+    weights, means = rows["count"].astype(np.float64), np.ascontiguousarray(rows["mean"])
+    with np.errstate(over="ignore", invalid="ignore"):
+        base = means[starts]
+        centred = means - np.repeat(base, sizes)
+        offset = np.add.reduceat(weights * centred, starts) / counts
+        mean = base + offset
+        centred -= np.repeat(offset, sizes)
+        m2 = np.add.reduceat(rows["m2"] + weights * (centred * centred), starts)
+    _mend(mean, m2, means, weights, starts, sizes)
+    low, high = np.minimum.reduceat(rows["min"], starts), np.maximum.reduceat(rows["max"], starts)
+    return Summary(counts, low, high, np.minimum(np.maximum(mean, low), high), m2)
+
+
+def _sizes(starts: Index, end: int) -> Index:
+    sizes = np.empty_like(starts)
+    np.subtract(starts[1:], starts[:-1], out=sizes[:-1])
+    sizes[-1] = end - starts[-1]
+    return sizes
+
+
+def _of_some(rows: Rows, starts: Index, sizes: Index, live: NDArray[np.bool_]) -> Summary:
+    """of_rows where some rows are empty, perhaps all of a group."""
+    groups = np.repeat(np.arange(len(starts)), sizes)[live]
+    result = Summary(np.zeros(len(starts), np.uint64), *(np.zeros(len(starts)) for _ in range(4)))
+    if len(groups):
+        inner = np.flatnonzero(np.diff(groups, prepend=-1))
+        for column, found in zip(result, of_rows(rows[live], inner), strict=True):
+            column[groups[inner]] = found
+    return result
+
+
+def _mend(mean: Values, m2: Values, values: Values, weights: Values | None, starts: Index, sizes: Index) -> None:
+    """Where a difference of two huge values overflowed: scale before adding, so that the mean stays finite."""
+    for i in np.flatnonzero(~np.isfinite(mean) | np.isnan(m2)).tolist():
+        part = slice(starts[i], starts[i] + sizes[i])
+        weight = np.ones(sizes[i]) if weights is None else weights[part]
+        mean[i] = np.sum(values[part] * (weight / weight.sum()))
+        m2[i] = np.inf
