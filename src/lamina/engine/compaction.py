@@ -1,9 +1,9 @@
 """Giving space back: segments that are mostly dead are copied out of, then deleted when nobody reads them any more.
 
-Versions below a stream's oldest, and obliterated streams, leave dead blocks behind. A pass walks the inner rows of all
-kept roots (0.1 B per point) to count live bytes per segment, and rewrites what lives in segments below half: nodes above
-a moved block are written anew, subtrees that versions share stay shared, version numbers stay. A crash in between leaves
-both copies; the next pass finds the old one dead.
+Versions below a stream's oldest, and obliterated streams, leave dead blocks behind. A pass walks the inner rows of
+all kept roots (0.1 B per point) to count live bytes per segment, and rewrites what lives in segments below half:
+nodes above a moved block are written anew, subtrees that versions share stay shared, version numbers stay. A crash in
+between leaves both copies; the next pass finds the old one dead.
 """
 
 from __future__ import annotations

@@ -121,9 +121,7 @@ class Database:
     def check_writable(self) -> None:
         self.check_open()
         if self._failure is not None:
-            raise Unavailable(
-                "writing stopped after a failure; reads go on, reopen to recover"
-            ) from self._failure
+            raise Unavailable("writing stopped after a failure; reads go on, reopen to recover") from self._failure
         if self.publisher.tail_bytes > self._tails_limit:
             self._wait_for_room()
 

@@ -69,9 +69,7 @@ def open_database(
         chosen = replace(chosen, durability=durability)
     clock, random = clock or SystemClock(), random or SystemRandom()
     seams = (
-        _memory(clock, random)
-        if str(path) == ":memory:"
-        else _local(os.fspath(path), chosen, create, clock, random)
+        _memory(clock, random) if str(path) == ":memory:" else _local(os.fspath(path), chosen, create, clock, random)
     )
     return assemble(seams, chosen, inline=inline, progress=progress)
 
@@ -228,9 +226,7 @@ def _identity(files: Files) -> bytes | None:
     except (ValueError, KeyError, TypeError) as error:
         raise Corrupt(f"{IDENTITY} is not a line of JSON with format and id: {error}") from None
     if version > FORMAT:
-        raise UnknownFormat(
-            f"the directory has format {version}, this Lamina reads up to {FORMAT}: use a newer Lamina"
-        )
+        raise UnknownFormat(f"the directory has format {version}, this Lamina reads up to {FORMAT}: use a newer Lamina")
     return id
 
 

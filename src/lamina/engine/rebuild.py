@@ -61,9 +61,7 @@ def _survey_one(found: Rebuilt, blobs: Blobs, info: BlobInfo, database_id: bytes
     found.highest_epoch = max(found.highest_epoch, segment.epoch)
     max_seq = max((section.max_seq for section in segment.sections), default=0)
     min_seq = min((section.min_seq for section in segment.sections), default=0)
-    row = SegmentRow(
-        segment.id, segment.kind, info.name, info.size, info.size, min_seq, max_seq, segment.epoch, "live"
-    )
+    row = SegmentRow(segment.id, segment.kind, info.name, info.size, info.size, min_seq, max_seq, segment.epoch, "live")
     if segment.kind == "meta":
         if found.dump is None or (max_seq, segment.id) > (found.dump[0], found.dump[1].id):
             found.dump = (max_seq, row)

@@ -48,9 +48,7 @@ class Recovered(NamedTuple):
     last_seq: int
     ops: int
     bulk_segments: set[int]  # named by ROOT ops
-    gaps: dict[
-        int, tuple[int, int]
-    ]  # stream -> (version expected, version found): acknowledged changes are missing
+    gaps: dict[int, tuple[int, int]]  # stream -> (version expected, version found): acknowledged changes are missing
 
 
 class Replay:
@@ -177,9 +175,7 @@ class Replay:
             if state is None:
                 continue
             first = begin + int(np.searchsorted(entries.version[begin:end], state.version, side="right"))
-            last = (
-                end if self._damaged else first + self._contiguous(stream, state, entries.version[first:end])
-            )
+            last = end if self._damaged() else first + self._contiguous(stream, state, entries.version[first:end])
             if first == last:
                 continue
             a = int(point_ends[first - 1]) if first else 0
@@ -257,9 +253,7 @@ class Replay:
             time_us, runs, history = split_pointer(root.pointer)
         except ValueError as error:
             raise Corrupt(f"ROOT op {seq}: {error}") from None
-        flushed = Flushed(
-            root.root, root.version, seq, time_us, root.points, history, runs, state.flushed.codec
-        )
+        flushed = Flushed(root.root, root.version, seq, time_us, root.points, history, runs, state.flushed.codec)
         return empty_state(stream, flushed)._replace(seq=seq, needed_seq=seq)
 
 
@@ -310,12 +304,11 @@ def _many(seq: int, at: int, room: int, words: NDArray[np.int64]) -> Entries:
 
 
 def _take(entries: Entries, index: NDArray[np.intp]) -> Entries:
-    return Entries(*(column[index] for column in entries))
+    stream, seq, version, points, times, values = entries
+    return Entries(stream[index], seq[index], version[index], points[index], times[index], values[index])
 
 
-def _gather(
-    words: NDArray[np.int64], begin: NDArray[np.int64], counts: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def _gather(words: NDArray[np.int64], begin: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """words[begin[i] : begin[i] + counts[i]] for all i, one behind the other."""
     total = int(counts.sum())
     shift = begin - (np.cumsum(counts) - counts)

@@ -233,9 +233,7 @@ class Sealer:
         size = writer.finish()
         self.bytes_written += size
         last = max(new.seq for new in flushed)
-        return SegmentRow(
-            writer.id, KIND, segment_name(KIND, writer.id), size, size, 0, last, self._epoch, "live"
-        )
+        return SegmentRow(writer.id, KIND, segment_name(KIND, writer.id), size, size, 0, last, self._epoch, "live")
 
 
 def span(flushed: Flushed) -> tuple[int, int]:

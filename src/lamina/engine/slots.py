@@ -45,9 +45,7 @@ class Slot:
         self.uuid = uuid
         self.state = state
         self.oldest = oldest  # versions below are gone (metadata lane)
-        self.numbered = (
-            state.version
-        )  # last version given to an op; only the holder of the commit role touches it
+        self.numbered = state.version  # last version given to an op; only the holder of the commit role touches it
         self.dead = False  # obliterated
         self.cataloged = cataloged  # version of the root in the catalog, 0 = none; guarded by the flush lock
         self.subscribers: tuple[Callable[[Insert], None], ...] = ()  # called when an insert is published
@@ -120,9 +118,7 @@ class Slots:
 
     def _add(self, row: StreamRow, root: RootRow | None) -> Slot:
         state = empty_state(row.id) if root is None else empty_state(row.id, flushed_of(root))
-        slot = Slot(
-            row.id, row.uuid.bytes, state, row.oldest_version, root.version if root is not None else 0
-        )
+        slot = Slot(row.id, row.uuid.bytes, state, row.oldest_version, root.version if root is not None else 0)
         self._living[row.id] = slot
         return slot
 

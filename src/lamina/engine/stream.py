@@ -98,8 +98,8 @@ class Stream:
                 lease = db.leases.take()
                 try:
                     view = slot.state.view(slot.state.version)
-                    *columns_kept, removed = resolve(policy, *columns, view, db.read)
-                    columns = (columns_kept[0], columns_kept[1])
+                    kept_times, kept_values, removed = resolve(policy, *columns, view, db.read)
+                    columns = (kept_times, kept_values)
                 finally:
                     db.leases.give_back(lease)
             change = Insert(0, *columns, removed)
@@ -158,9 +158,7 @@ class Stream:
             raise
         return StreamView(self._db, slot, state, view, lease)
 
-    def values(
-        self, start: TimeLike = MIN_TIME, end: TimeLike = LAST_TIME + 1, version: int = LATEST
-    ) -> Samples:
+    def values(self, start: TimeLike = MIN_TIME, end: TimeLike = LAST_TIME + 1, version: int = LATEST) -> Samples:
         """Points with start <= time < end, ascending, equal times in insertion order; all in memory."""
         with self.at(version) as view:
             return view.values(start, end)
@@ -187,9 +185,7 @@ class Stream:
         with self.at(version) as view:
             yield from view.iter_windows(start, end, width, depth)
 
-    def aligned_windows(
-        self, start: TimeLike, end: TimeLike, pointwidth: int, version: int = LATEST
-    ) -> Summaries:
+    def aligned_windows(self, start: TimeLike, end: TimeLike, pointwidth: int, version: int = LATEST) -> Summaries:
         """Summaries of the 2**pointwidth ns windows between start and end, both rounded down; without empty ones.
         Reads O(depth + n / 64) nodes; no leaf unless a leaf is wider than the window."""
         with self.at(version) as view:
@@ -202,9 +198,7 @@ class Stream:
         with self.at(version) as view:
             yield from view.iter_aligned_windows(start, end, pointwidth)
 
-    def nearest(
-        self, time: TimeLike, backward: bool = False, version: int = LATEST
-    ) -> tuple[int, float] | None:
+    def nearest(self, time: TimeLike, backward: bool = False, version: int = LATEST) -> tuple[int, float] | None:
         """The first point at or after `time`, or with `backward` the last strictly before; None if there is none."""
         with self.at(version) as view:
             return view.nearest(time, backward)
@@ -226,9 +220,7 @@ class Stream:
         Raises InvalidVersions if from is above to, InvalidWidth (resolution)."""
         with self.at(to_version) as view:
             if from_version > view.version:
-                raise InvalidVersions(
-                    f"changes from version {from_version} to {view.version}: from is above to"
-                )
+                raise InvalidVersions(f"changes from version {from_version} to {view.version}: from is above to")
             return view.changes_since(from_version, resolution)
 
     # -- metadata -----------------------------------------------------------------------------------------------
@@ -302,9 +294,7 @@ class Stream:
             other = catalog.stream_by_tags(home, tags)
             if other is not None and other.id != row.id:
                 raise AmbiguousStream("a stream already exists in that collection with identical tags")
-            return Change(
-                [row._replace(collection=home, tags=tags, property_version=row.property_version + 1)]
-            )
+            return Change([row._replace(collection=home, tags=tags, property_version=row.property_version + 1)])
 
         return self._changed(decide)
 
@@ -318,9 +308,7 @@ class Stream:
         def decide(catalog: CatalogSnapshot) -> Change:
             row = self._expected(catalog, expected)
             kept = {key: value for key, value in row.annotations.items() if key not in remove}
-            return Change(
-                [row._replace(annotations=kept | dict(changes), property_version=row.property_version + 1)]
-            )
+            return Change([row._replace(annotations=kept | dict(changes), property_version=row.property_version + 1)])
 
         return self._changed(decide)
 

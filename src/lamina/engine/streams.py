@@ -66,9 +66,7 @@ class Streams:
             if catalog.stream_by_tags(collection, all_tags) is not None:
                 raise AmbiguousStream("a stream already exists in that collection with identical tags")
             (id,) = db.catalog.reserve("object", 1)
-            row = StreamRow(
-                id, identity, collection, all_tags, dict(annotations or {}), 1, db.clock.wall_us(), 0, None
-            )
+            row = StreamRow(id, identity, collection, all_tags, dict(annotations or {}), 1, db.clock.wall_us(), 0, None)
             return Change([row])
 
         db.metadata.change(decide)
@@ -90,9 +88,7 @@ class Streams:
         if not found:
             raise StreamNotFound(f"no stream named {name!r} in collection {collection!r}")
         if len(found) > 1:
-            raise NotFound(
-                f"{len(found)} streams are named {name!r} in collection {collection!r}: use get(uuid)"
-            )
+            raise NotFound(f"{len(found)} streams are named {name!r} in collection {collection!r}: use get(uuid)")
         return found[0]
 
     def __len__(self) -> int:
@@ -161,9 +157,7 @@ class Streams:
             return versions
         total = sum(len(checked[stream][0]) for stream in streams)
         if total > db.settings.max_points:
-            raise TooBig(
-                f"Insert too big: {total} points in one commit, allowed are {db.settings.max_points}"
-            )
+            raise TooBig(f"Insert too big: {total} points in one commit, allowed are {db.settings.max_points}")
         slots = [stream.slot for stream in streams]
         changes = [Insert(0, *checked[stream]) for stream in streams]
         parts = ops.many_parts(

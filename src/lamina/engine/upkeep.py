@@ -251,9 +251,7 @@ class Upkeep:
     def _write_dump(self, data: bytes, seq: int) -> SegmentRow:
         id = self._sealer.segment_id()
         name = segment_name("meta", id)
-        writer = SegmentWriter(
-            self._blobs, name, id=id, kind="meta", database_id=self._database_id, epoch=self._epoch
-        )
+        writer = SegmentWriter(self._blobs, name, id=id, kind="meta", database_id=self._database_id, epoch=self._epoch)
         try:
             offset, length, crc = writer.append(data)
             writer.section(

@@ -42,12 +42,8 @@ class StreamView:
     def windows(self, start: TimeLike, end: TimeLike, width: int | str, depth: int = 0) -> Summaries:
         return Summaries.concat(list(self.iter_windows(start, end, width, depth)))
 
-    def iter_windows(
-        self, start: TimeLike, end: TimeLike, width: int | str, depth: int = 0
-    ) -> Iterator[Summaries]:
-        return window.windows(
-            self._open(), self._db.read, to_ns(start), to_ns(end), to_interval_ns(width), depth
-        )
+    def iter_windows(self, start: TimeLike, end: TimeLike, width: int | str, depth: int = 0) -> Iterator[Summaries]:
+        return window.windows(self._open(), self._db.read, to_ns(start), to_ns(end), to_interval_ns(width), depth)
 
     def aligned_windows(self, start: TimeLike, end: TimeLike, pointwidth: int) -> Summaries:
         return Summaries.concat(list(self.iter_aligned_windows(start, end, pointwidth)))

@@ -183,9 +183,7 @@ class BlockReader:
                     i += i + 1 < len(starts) and starts[i + 1] <= start
         return pieces, missing
 
-    def _fetch(
-        self, addresses: Addresses, pieces: list[tuple[bytes, int, int]], missing: dict[int, _Place]
-    ) -> None:
+    def _fetch(self, addresses: Addresses, pieces: list[tuple[bytes, int, int]], missing: dict[int, _Place]) -> None:
         """Read, verify and cache the missing runs, and put them into their places in `pieces`."""
         nodes = {
             (segment, offset): (length, crc)
@@ -207,9 +205,7 @@ class BlockReader:
                 start = at
         extents = []
         got: dict[int, list[bytes]] = {}
-        for (segment, start, _), owner, inside, data in zip(
-            parts, owners, blocks, self._read(parts), strict=True
-        ):
+        for (segment, start, _), owner, inside, data in zip(parts, owners, blocks, self._read(parts), strict=True):
             for begin, length, crc in inside:
                 block = data[begin : begin + length] if len(inside) > 1 else data
                 if crc32c(block) != crc:

@@ -521,8 +521,11 @@ class CommitLog:
             raise Unavailable(f"trimming the log up to seq {seq} failed: {error}") from error
 
     def close(self) -> None:
+        """Commit what was submitted, sync, release. Idempotent. Raises Unavailable if writing fails now; not for
+        an earlier failure, which was told."""
         if self._closed:
             return
+        told = self._poisoned
         with self._lock:
             self._closing = True
             self._room.notify_all()
@@ -539,7 +542,8 @@ class CommitLog:
                     self._writer.finish()
         except OSError as error:
             self._poison(error)
-            raise self._unavailable() from error
         finally:
             self._folder.close()
             self._closed = True
+        if self._poisoned is not told:
+            raise self._unavailable()

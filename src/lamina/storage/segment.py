@@ -11,11 +11,11 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
-import lamina
 from lamina.errors import Corrupt, UnknownFormat
 from lamina.storage.blobs import Blobs
 from lamina.storage.crc import crc32c
 from lamina.storage.files import Buffer
+from lamina.version import __version__
 
 MAGIC = b"LAMSEG\r\n"
 """CR LF: a transfer as text destroys it visibly."""
@@ -57,7 +57,7 @@ class SegmentWriter:
     def __init__(self, blobs: Blobs, name: str, *, id: int, kind: str, database_id: bytes, epoch: int) -> None:
         assert len(database_id) == 16, "an id of another length would be padded or cut in silence"
         assert len(kind) <= 8, "a longer kind would be cut in silence"
-        writer = f"lamina {lamina.__version__}".encode()[:_WRITER_LIMIT]
+        writer = f"lamina {__version__}".encode()[:_WRITER_LIMIT]
         text = _STR.pack(len(writer)) + writer
         header = _HEADER.pack(
             MAGIC, READ_FORMAT, WRITE_FORMAT, id, kind.encode("ascii"), database_id, epoch, crc32c(text), 0

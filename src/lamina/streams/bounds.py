@@ -14,9 +14,7 @@ def check_range(start: int, end: int) -> tuple[int, int]:
     Raises InvalidTimeRange.
     """
     if start < MIN_TIME or end > MAX_TIME:
-        raise InvalidTimeRange(
-            f"time range out of bounds: [{start}, {end}) is not within [{MIN_TIME}, {MAX_TIME})"
-        )
+        raise InvalidTimeRange(f"time range out of bounds: [{start}, {end}) is not within [{MIN_TIME}, {MAX_TIME})")
     end = min(end, MAX_TIME - 1)
     if start >= end:
         raise InvalidTimeRange(f"start time >= end time: {start} >= {end}")

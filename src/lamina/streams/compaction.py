@@ -6,6 +6,7 @@ Both look at inner rows only (0.1 B a point); a leaf is read where it moves, not
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -169,13 +170,15 @@ class _Mover:
         before = self._read.nodes(addresses)
         after = self.rows(before)
         moved = _differ(before["base"], after["base"]) | _differ(before["delta"], after["delta"])
-        last = np.cumsum(addresses["length"] // ROW.itemsize)
-        first = last - addresses["length"] // ROW.itemsize
+        sizes = addresses["length"].astype(np.int64) // ROW.itemsize
+        last = np.cumsum(sizes)
+        first = last - sizes
         changed = np.isin(addresses["segment"], self._victims) | np.logical_or.reduceat(moved, first)
         self._out.align(8)
-        nodes = zip(_keys(addresses), addresses.tolist(), changed.tolist(), first.tolist(), last.tolist(), strict=True)
-        for key, address, anew, a, b in nodes:
-            self._nodes[key] = self._append(after[a:b].tobytes()) if anew else address
+        places = zip(_keys(addresses), addresses.tolist(), strict=True)
+        for (key, address), anew, a, b in zip(places, changed.tolist(), first.tolist(), last.tolist(), strict=True):
+            if key not in self._nodes:  # another root may hold it further down, then it was settled meanwhile
+                self._nodes[key] = self._append(after[a:b].tobytes()) if anew else address
 
     def _append(self, block: bytes) -> tuple[int, int, int, int]:
         offset, length, crc = self._out.append(block)
@@ -195,5 +198,5 @@ def _bounded(addresses: Addresses) -> Iterator[Addresses]:
     """Stretches of at most about CHUNK_BYTES of blocks."""
     total = np.cumsum(addresses["length"], dtype=np.int64)
     cuts = np.flatnonzero(np.diff(total // CHUNK_BYTES, prepend=-1)).tolist()
-    for a, b in zip(cuts, [*cuts[1:], len(addresses)], strict=True):
+    for a, b in pairwise([*cuts, len(addresses)]):
         yield addresses[a:b]

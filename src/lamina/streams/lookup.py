@@ -19,7 +19,8 @@ def at_times(view: View, read: BlockReader, times: Times) -> tuple[Times, Values
     """
 
     def spared(rows: Rows, starts: Times, ends: Times, trusted: Mask | None) -> Mask:
-        return times.searchsorted(starts) == times.searchsorted(ends)
+        missed: Mask = times.searchsorted(starts) == times.searchsorted(ends)
+        return missed
 
     leaves = descend(view, read, int(times[0]), int(times[-1]) + 1, spared)
     parts = [_at(times, *part) for part in chunks(view, read, leaves)]

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -215,6 +215,6 @@ def decode_many(body: Buffer) -> Many:
     return Many(streams, versions, points, times, values)
 
 
-def _bytes(array: NDArray[np.generic]) -> memoryview:
+def _bytes(array: NDArray[Any]) -> memoryview:
     """The array's bytes without a copy; an empty array has no castable view."""
-    return memoryview(array).cast("B") if array.size else memoryview(b"")
+    return array.data.cast("B") if array.size else memoryview(b"")

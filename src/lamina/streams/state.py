@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ from lamina.columns import Times, Values
 from lamina.streams.node import ADDRESS, BIAS, NO_ROWS, Addresses, Rows
 from lamina.streams.ops import Delete, Insert, Run
 from lamina.streams.view import EMPTY_TIMES, EMPTY_VALUES, Removal, View
+
+_T = TypeVar("_T", bound=np.generic)
 
 FIRST_VERSION = 10
 """Version of a stream that was created and never written (contract section 3)."""
@@ -80,8 +82,8 @@ class Tail:
             self.ends = _grown(self.ends, size)
 
 
-def _grown(array: NDArray[np.generic], size: int) -> NDArray[np.generic]:  # type: ignore[misc]
-    bigger = np.empty(size, array.dtype)
+def _grown(array: NDArray[_T], size: int) -> NDArray[_T]:
+    bigger: NDArray[_T] = np.empty(size, array.dtype)
     bigger[: len(array)] = array
     return bigger
 

@@ -23,7 +23,7 @@ def db(request, tmp_path):
         yield database
 
 
-@pytest.fixture()
+@pytest.fixture
 def stream(db):
     return db.streams.create("plant/pump-3", "vibration", unit="g")
 

@@ -18,7 +18,7 @@ from lamina.storage.local import LocalFiles
 from lamina.storage.log import Op, Sink, Ticket
 from lamina.storage.memory import MemoryFiles
 from lamina.testing.clock import ManualClock
-from lamina.testing.faulty import FaultyFiles
+from lamina.testing.faulty import Call, FaultyFiles
 from lamina.testing.log_contract import ListSink, LogContract, Opener, op, replayed
 from lamina.testing.random import SeededRandom
 from lamina.testing.simulated import SimulatedFiles
@@ -515,7 +515,7 @@ def test_a_file_left_by_an_interrupted_rotation_is_gone_before_the_next_write() 
 
 @pytest.mark.parametrize("call", ["write", "sync"])
 @pytest.mark.parametrize("inline", [True, False])
-def test_a_failed_write_or_sync_ends_writing_for_good(call: str, inline: bool) -> None:
+def test_a_failed_write_or_sync_ends_writing_for_good(call: Call, inline: bool) -> None:
     memory = MemoryFiles()
     files = FaultyFiles(memory)
     sink = ListSink()
@@ -524,7 +524,7 @@ def test_a_failed_write_or_sync_ends_writing_for_good(call: str, inline: bool) -
     before = log.submit([op(2, b"payload!")])
     before.wait()
     position = sink.positions[2]
-    files.fail(call)  # type: ignore[arg-type]
+    files.fail(call)
     tickets = [log.submit([op(3)])]
     if inline:
         tickets.append(log.submit([op(4)]))
@@ -642,31 +642,27 @@ def test_submitters_waiting_for_room_learn_of_the_failure() -> None:
     log.close()
 
 
-def test_no_space_for_a_new_file_refuses_and_goes_on_when_there_is() -> None:
+@pytest.mark.parametrize("call", ["open", "write", "sync", "sync_folder"])
+def test_no_space_for_a_new_file_refuses_and_leaves_everything_as_it_was(call: Call) -> None:
     memory = MemoryFiles()
     files = FaultyFiles(memory)
     log = open_log(files, log_file_bytes=300)
-    for call in ("open", "write", "sync", "sync_folder"):
-        files.fail(call, error=errno.ENOSPC)  # type: ignore[arg-type]
-        ticket = log.submit([op(1, bytes(400))])
+    log.submit([op(1)]).wait()
+    files.fail(call, error=errno.ENOSPC)
+    large, other = log.submit([op(2, bytes(200))]), log.submit([op(3)])
+    for ticket in (large, other):
         with pytest.raises(NoSpace):
             ticket.wait()
-        assert names(memory) == [f"{0:016x}.log"][: 1 if log.published_seq else 0]
-        assert log.poisoned is None
-        log.submit([op(2, bytes(100))]).wait()
-        files.heal()
-        log.rotate()
-        log.trim(log.published_seq)
-        files.heal()
-        break
-    seq = log.published_seq
-    for call in ("write", "sync", "sync_folder"):
-        kept = names(memory)
-        files.fail(call, error=errno.ENOSPC)  # type: ignore[arg-type]
-        log.submit([op(3, bytes(100))]).wait() if call == "sync_folder" else None
-        files.heal()
-        assert set(kept) <= set(names(memory))
-    assert log.published_seq >= seq
+    assert len(names(memory)) == 1
+    assert log.poisoned is None
+    log.submit([op(4)]).wait()
+    again = open_log(memory.copy(), epoch=2)
+    assert [stored.object_id for stored in replayed(again)] == [1, 4]
+    assert not again.damage
+    again.close()
+    log.submit([op(5, bytes(200))]).wait()
+    assert len(names(memory)) == 2
+    assert log.published_seq == 3
     log.close()
 
 
