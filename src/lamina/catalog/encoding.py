@@ -145,20 +145,25 @@ class Table:
             raise InvalidArgument(f"{key!r} is no key of table {self.name}: {error}") from error
         return column
 
-    def decode(self, columns: Sequence[Any]) -> Any:
-        """The row. Raises Corrupt naming table and key if row_crc does not fit."""
+    def check(self, columns: Sequence[Any]) -> None:
+        """Raises Corrupt naming table and key if row_crc does not fit."""
         finding = finding_of(self.name, columns)
         if finding is not None:
             raise Corrupt(f"catalog, {finding}; {ADVICE}")
+
+    def decode(self, columns: Sequence[Any]) -> Any:
+        """The row, checked. Raises Corrupt."""
+        self.check(columns)
+        return self.row(columns)
+
+    def row(self, columns: Sequence[Any]) -> Any:
+        """The row of checked columns. Raises Corrupt."""
         try:
             if self.name == "database":
                 columns = columns[1:]
-            return self.type._make([of(column) for of, column in zip(self._from, columns)])  # noqa: B905 -- derived columns stay behind
-        except (
-            TypeError,
-            ValueError,
-            RecursionError,
-        ) as error:  # right checksum, wrong content: a writer's fault
+            fields = [of(column) for of, column in zip(self._from, columns, strict=False)]
+            return self.type._make(fields)
+        except (TypeError, ValueError, RecursionError) as error:  # right checksum, wrong type or content
             raise Corrupt(f"catalog, table {self.name}, key {columns[0]!r}: {error}; {ADVICE}") from error
 
 

@@ -36,6 +36,9 @@ from lamina.errors import Corrupt, Unavailable
 if TYPE_CHECKING:
     import sqlite3
 
+FIRST_ROWS = 2
+"""A look-up by collection and name needs one row and the one behind; the number doubles up to CHUNK_ROWS."""
+
 CHUNK_ROWS = 256
 """Rows fetched under the lock at a time: a scan holds up other readers of the snapshot for under a
 millisecond."""
@@ -56,17 +59,15 @@ _BY_UUID = f"{_STREAM} INDEXED BY stream_by_uuid WHERE uuid"
 _BY_TAGS = f"{_STREAM} INDEXED BY stream_by_tags WHERE (collection, tags_key)"
 _BY_NAME = f"{_STREAM} INDEXED BY stream_by_name"
 _NAME_ORDER = "ORDER BY collection, name, id"
+_NAME_ORDER_DOWN = "ORDER BY collection DESC, name DESC, id DESC"
 _UUID = STREAM.columns.index("uuid")
 _COLLECTION = STREAM.columns.index("collection")
+_TAGS = STREAM.columns.index("tags")
+_ANNOTATIONS = STREAM.columns.index("annotations")
 _NAME = STREAM.columns.index("name")
 _TAGS_KEY = STREAM.columns.index("tags_key")
 
 _ROOTS = f"{SELECT['stream_root']} WHERE stream IN (SELECT value FROM json_each(?))"
-_ROOTS_AROUND = (
-    f"{SELECT['stream_root']} WHERE stream IN"
-    " (SELECT (SELECT min(stream) FROM stream_root WHERE stream > value) FROM json_each(?1)"
-    " UNION SELECT (SELECT max(stream) FROM stream_root WHERE stream < value) FROM json_each(?1))"
-)
 
 
 def fail_read(error: Exception) -> NoReturn:
@@ -86,15 +87,9 @@ def fail_read(error: Exception) -> NoReturn:
     raise Unavailable(f"the catalog could not be read: {error}") from error
 
 
-def prefix_end(prefix: str) -> str | None:
-    """The smallest text above all that start with the prefix, by code point (so also by UTF-8 bytes); None:
-    there is none. Surrogates are no texts, so E000 follows D7FF; 10FFFF has no successor: the one before it
-    counts."""
-    for at in range(len(prefix) - 1, -1, -1):
-        point = ord(prefix[at])
-        if point < 0x10FFFF:
-            return prefix[:at] + chr(0xE000 if point == 0xD7FF else point + 1)
-    return None
+def _place(columns: Columns) -> tuple[Any, ...]:
+    """(collection, name, id) of a stream, texts as UTF-8: their order by bytes is that by code point."""
+    return columns[_COLLECTION], columns[_NAME], columns[0]
 
 
 class SqliteSnapshot(Reader):
@@ -152,18 +147,20 @@ class SqliteSnapshot(Reader):
             except Exception as error:
                 fail_read(error)
             self._scans += 1
+        size = FIRST_ROWS
         try:
             while True:
                 with self._lock:
                     if self._connection is None:
                         raise closed()
                     try:
-                        chunk = cursor.fetchmany(CHUNK_ROWS)
+                        chunk = cursor.fetchmany(size)
                     except Exception as error:
                         fail_read(error)
                 if not chunk:
                     return
                 yield from chunk
+                size = min(2 * size, CHUNK_ROWS)
         finally:
             with self._lock:
                 self._scans -= 1
@@ -173,17 +170,18 @@ class SqliteSnapshot(Reader):
     def _checked(self, table: Table, query: str, arguments: Sequence[Column]) -> Columns | None:
         """The first row of a query, its row_crc checked."""
         for columns in self._fetch(query, arguments):
-            table.decode(columns)
+            table.check(columns)
             return columns
         return None
 
-    def _gap(self, table: Table, key: Column) -> None:
-        """Rule 2 for a key of a table. Raises Corrupt."""
+    def _gap(self, table: Table, key: Column) -> Any:
+        """Rule 2 for a key of a table; the next key there is, None behind the last. Raises Corrupt."""
         column: Any = key.encode() if isinstance(key, str) else key
         above = self._checked(table, _NEXT[table.name], (key,))
         below = self._checked(table, _PREVIOUS[table.name], (key,))
         if (above is not None and above[0] <= column) or (below is not None and below[0] >= column):
             raise self._disorder(table, column)
+        return None if above is None else above[0]
 
     def _disorder(self, table: Table, near: object) -> Corrupt:
         return Corrupt(f"catalog, table {table.name}: rows out of order near {near!r}; {ADVICE}")
@@ -240,97 +238,77 @@ class SqliteSnapshot(Reader):
         tags: dict[str, str | None] | None = None,
         annotations: dict[str, str | None] | None = None,
     ) -> Iterator[StreamRow]:
-        where: list[str] = []
-        arguments: list[Column] = []
-        low = None if collection is None else text_argument(collection)
-        high: str | None = None
-        if low is not None and prefix:
-            where.append("collection >= ?")
-            arguments.append(low)
-            high = prefix_end(low)
-            if high is not None:
-                where.append("collection < ?")
-                arguments.append(high)
-        elif low is not None:
-            where.append("collection = ?")
-            arguments.append(low)
-        for column, conditions in (("tags", tags), ("annotations", annotations)):
+        parts: list[tuple[int, bytes]] = []  # texts that canonical JSON holds where a condition is true
+        for at, conditions in ((_TAGS, tags), (_ANNOTATIONS, annotations)):
             for key, value in (conditions or {}).items():
-                if column == "tags" and key == "name" and value is not None:
-                    where.append("name = ?")  # "" for streams without
-                    arguments.append(text_argument(value))
-                elif column == "annotations" or value != "":
-                    # Canonical JSON holds this text wherever the condition is true; `matches` decides.
-                    text = "" if value is None else to_json_text(value)
-                    where.append(f"instr({column}, ?) > 0")
-                    arguments.append(text_argument(f"{to_json_text(key)}:{text}"))
-        condition = f" WHERE {' AND '.join(where)}" if where else ""
-        query = f"{_BY_NAME}{condition} {_NAME_ORDER}"
-        return self._streams(query, arguments, low, high, prefix, tags, annotations)
+                text = text_argument(to_json_text(key) + ":" + ("" if value is None else to_json_text(value)))
+                if at == _ANNOTATIONS or value != "":
+                    parts.append((at, text.encode()))
+        if collection is None:
+            found = self._range("", (), None)
+        elif prefix:
+            start = text_argument(collection).encode()
+            found = self._range("(collection) {} (?)", (start,), lambda place: place[0].startswith(start))
+        else:
+            start = text_argument(collection).encode()
+            name = (tags or {}).get("name")
+            if name is None:
+                found = self._range("(collection) {} (?)", (start,), lambda place: place[0] == start)
+            else:
+                both = (start, name.encode())
+                found = self._range("(collection, name) {} (?, ?)", both, lambda place: place[:2] == both)
+        return (
+            row
+            for columns in found
+            if all(part in columns[at] for at, part in parts)  # type: ignore[operator]
+            and matches(row := STREAM.row(columns), tags, annotations)
+        )
 
-    def _streams(
-        self,
-        query: str,
-        arguments: Sequence[Column],
-        low: str | None,
-        high: str | None,
-        prefix: bool,
-        tags: dict[str, str | None] | None,
-        annotations: dict[str, str | None] | None,
-    ) -> Iterator[StreamRow]:
-        last: tuple[Any, ...] | None = None
-        for columns in self._stream_rows(query, arguments):
-            row: StreamRow = STREAM.decode(columns)
-            place = (columns[_COLLECTION], columns[_NAME], columns[0])
-            if last is not None and place <= last:
+    def _range(self, start: str, key: tuple[bytes, ...], inside: Callable[[Any], bool] | None) -> Iterator[Columns]:
+        """Checked streams from `key` on by collection, name and id, as long as `inside`. Rule 2 for both ends: the row
+        before is checked first, and the row that ends the range is looked at as any other, not left to SQL."""
+        texts = [part.decode() for part in key]
+        last: tuple[Any, ...] = ()
+        if key:
+            below = self._checked(STREAM, f"{_BY_NAME} WHERE {start.format('<')} {_NAME_ORDER_DOWN} LIMIT 1", texts)
+            if below is not None:
+                last = _place(below)
+                if last[: len(key)] >= key:
+                    raise self._disorder(STREAM, last)
+        where = f" WHERE {start.format('>=')}" if key else ""
+        for columns in self._stream_rows(f"{_BY_NAME}{where} {_NAME_ORDER}", texts):
+            STREAM.check(columns)
+            place = _place(columns)
+            if place <= last:
                 raise self._disorder(STREAM, place)
             last = place
-            if matches(row, tags, annotations):
-                yield row
-        if low is not None:
-            self._edges(low, high if prefix else low, including=not prefix)
-
-    def _edges(self, low: str, high: str | None, *, including: bool) -> None:
-        """Rule 2 for a range of collections: the streams before and behind it lie outside."""
-        below = self._checked(
-            STREAM,
-            f"{_BY_NAME} WHERE collection < ? ORDER BY collection DESC, name DESC, id DESC LIMIT 1",
-            (low,),
-        )
-        if below is not None and below[_COLLECTION] >= low.encode():  # type: ignore[operator]
-            raise self._disorder(STREAM, low)
-        if high is None:
-            return
-        comparison = ">" if including else ">="
-        above = self._checked(STREAM, f"{_BY_NAME} WHERE collection {comparison} ? {_NAME_ORDER} LIMIT 1", (high,))
-        if above is None:
-            return
-        found: Any = above[_COLLECTION]
-        if found < high.encode() or (including and found == high.encode()):
-            raise self._disorder(STREAM, high)
+            if inside is not None and not inside(place):
+                return
+            yield columns
 
     def collections(self, prefix: str = "") -> Iterator[str]:
         return self._collections(text_argument(prefix))
 
     def _collections(self, prefix: str) -> Iterator[str]:
-        # Jumps from collection to collection (15 us each), each proven by a whole row; DISTINCT over the
-        # index would be one scan but hand out names that no checksum covers.
-        start = prefix.encode()
-        comparison, at = ">=", prefix
-        last: str | None = None
+        # Jumps from collection to collection (30 us each), each proven by whole rows; DISTINCT over the index
+        # would be one scan but hand out names that no checksum covers.
+        start, last = prefix.encode(), b""
+        before, after, at = "<", ">=", prefix
         while True:
-            columns = self._checked(STREAM, f"{_BY_NAME} WHERE collection {comparison} ? {_NAME_ORDER} LIMIT 1", (at,))
+            below = self._checked(STREAM, f"{_BY_NAME} WHERE collection {before} ? {_NAME_ORDER_DOWN} LIMIT 1", (at,))
+            if below is not None and (_place(below)[0] >= start if before == "<" else _place(below)[0] != last):
+                raise self._disorder(STREAM, _place(below))
+            columns = self._checked(STREAM, f"{_BY_NAME} WHERE collection {after} ? {_NAME_ORDER} LIMIT 1", (at,))
             if columns is None:
-                break
-            found: Any = columns[_COLLECTION]
-            at = found.decode()
-            if last is not None and at <= last:
-                raise self._disorder(STREAM, at)
+                return
+            found = _place(columns)[0]
+            if found < last or (after == ">" and found == last):
+                raise self._disorder(STREAM, found)
             if not found.startswith(start):
-                break
+                return
+            at = found.decode()
             yield at
-            comparison, last = ">", at
-        self._edges(prefix, prefix_end(prefix), including=False)
+            before, after, last = "<=", ">", found
 
     def stream_count(self) -> int:
         found: Any = self._fetch("SELECT count(*) FROM stream", ())[0][0]
@@ -344,10 +322,12 @@ class SqliteSnapshot(Reader):
             for columns in self._fetch(_ROOTS, (to_json_text(ids),)):
                 row: RootRow = table.decode(columns)
                 result[row.stream] = row
-            missing = [id for id in ids if id not in result]
-            if missing:
-                for columns in self._fetch(_ROOTS_AROUND, (to_json_text(missing),)):
-                    table.decode(columns)
+            behind: Any = None  # missing ids up to the next row lie in the same gap
+            for id in sorted(id for id in ids if id not in result):
+                if behind is None or id > behind:
+                    behind = self._gap(table, id)
+                    if behind is None:
+                        break
         return result
 
     def findings(self) -> Iterator[str]:

@@ -56,7 +56,7 @@ class ValueCodec(NamedTuple):
         part = sample[middle : middle + 2 * SAMPLE_PART]
         if len(part) < RAW_POINTS:
             return False
-        now = _size(part, self) / len(part)
+        now = len(self.encode(part)[1]) / len(part)
         return now > self.ratio * DEGRADED + DEGRADED_BYTES
 
     def to_json(self) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def learn(sample: NDArray[np.float64]) -> ValueCodec:
     for mode, parameter in _modes(np.concatenate(parts)):
         for delta in (0, 1):
             codec = ValueCodec(mode, parameter, delta)
-            ratio = sum(_size(part, codec) for part in parts) / points
+            ratio = sum(len(codec.encode(part)[1]) for part in parts) / points
             if best is None or ratio < best.ratio * 0.99:  # near ties: the earlier, faster one
                 best = codec._replace(ratio=ratio)
     assert best is not None, "classic is always a candidate"
@@ -112,8 +112,3 @@ def _modes(sample: NDArray[np.float64]) -> list[tuple[pco.Mode, int]]:
                 modes.append(("mult", places))
                 break
     return modes
-
-
-def _size(values: NDArray[np.float64], codec: ValueCodec) -> int:
-    packed = pco.encode(values, pco.config(codec.mode, codec.parameter, codec.delta))
-    return values.nbytes if packed is None else min(len(packed), values.nbytes)

@@ -31,6 +31,7 @@ from lamina.storage.commitlog import CommitLog
 from lamina.storage.fileblobs import FileBlobs
 from lamina.storage.files import Files
 from lamina.storage.segment import segment_name
+from lamina.streams.node import ROW
 from lamina.streams.tree import Shape
 from lamina.time import Clock, SystemClock
 
@@ -156,7 +157,7 @@ def assemble(
             damaged=lambda: bool(log.damage),
             batch_bytes=max(settings.tails_bytes // 2, MIN_REPLAY_BATCH),
         ).run(log.replay(0), progress)
-        read = BlockReader(seams.blobs, lambda id: segment_name(KIND, id), settings.cache_bytes)
+        read = BlockReader(seams.blobs, lambda id: segment_name(KIND, id), ROW, settings.cache_bytes)
         sealer = Sealer(
             blobs=seams.blobs,
             catalog=catalog,

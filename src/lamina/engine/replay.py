@@ -115,6 +115,8 @@ class Replay:
         for i in np.flatnonzero(many).tolist():
             parts.append(_many(int(seq[i]), int(offset[i]) // 8, int(body_words[i]), words))
         entries = Entries(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+        if len(parts) > 1:  # the parts are in the log's order each, not together; sorting such runs only merges them
+            entries = _take(entries, np.argsort(entries.seq, kind="stable"))
         special = np.unique(table["object"][other])
         self._load(np.union1d(np.unique(entries.stream), special), seq)
         slow = np.isin(entries.stream, special)

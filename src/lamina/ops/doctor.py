@@ -31,7 +31,7 @@ from lamina.storage.logfile import HEADER_BYTES, Framing, decode_header
 from lamina.storage.recovery import judge
 from lamina.storage.segment import SegmentReader, segment_name
 from lamina.streams import history
-from lamina.streams.node import INNER, Rows
+from lamina.streams.node import INNER, ROW, Rows
 from lamina.time import SystemClock
 
 Progress = Callable[[int, int], None]
@@ -105,7 +105,7 @@ def _verify_segments(directory: Directory, snapshot: CatalogSnapshot) -> Iterato
 
 
 def _verify_trees(directory: Directory, snapshot: CatalogSnapshot, progress: Progress | None) -> Iterator[Finding]:
-    read = BlockReader(directory.blobs, lambda id: segment_name(KIND, id), CACHE_BYTES)
+    read = BlockReader(directory.blobs, lambda id: segment_name(KIND, id), ROW, CACHE_BYTES)
     roots = list(snapshot.all_roots())
     for done, row in enumerate(roots, 1):
         stream = snapshot.stream(row.stream)

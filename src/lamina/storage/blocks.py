@@ -24,11 +24,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lamina.errors import Corrupt
+from lamina.storage.address import Addresses
 from lamina.storage.blobs import Blobs
 from lamina.storage.crc import crc32c
-from lamina.streams.node import NO_ROWS, ROW, Addresses, Rows
 
 EXTENT_BYTES = 1 << 20
 """What is evicted at once. Smaller costs a copy per query of a whole level, larger pins what nobody asks
@@ -62,13 +63,17 @@ class _Extent:
 class BlockReader:
     """Reads blocks of segments; thread-safe.
 
-    `names` gives the object name of a segment id. `reads` and `bytes_read` count ranges and bytes asked of
+    `names` gives the object name of a segment id, `row` is what inner nodes are arrays of. `reads` and `bytes_read` count ranges and bytes asked of
     the blobs.
     """
 
-    def __init__(self, blobs: Blobs, names: Callable[[int], str], cache_bytes: int) -> None:
+    def __init__(
+        self, blobs: Blobs, names: Callable[[int], str], row: np.dtype[np.void], cache_bytes: int
+    ) -> None:
         self._blobs = blobs
         self._names = names
+        self._row = row
+        self._none = np.empty(0, row)
         self._cache_bytes = cache_bytes
         self._lock = threading.Lock()  # guards everything below; never held while reading
         self._starts: dict[int, list[int]] = {}  # segment -> start of each extent, parallel to _extents
@@ -115,7 +120,7 @@ class BlockReader:
                 found[i] = block
         return found
 
-    def nodes(self, addresses: Addresses) -> Rows:
+    def nodes(self, addresses: Addresses) -> NDArray[np.void]:
         """The rows of all inner nodes concatenated, in the order of the addresses. Read-only, cached.
 
         Without misses the cost is that of one lookup per run of neighbours, plus a copy if there is more than
@@ -123,9 +128,9 @@ class BlockReader:
         """
         if len(addresses) == 1:  # the way down to one time: a third of the general cost
             segment, length, offset, crc = addresses[0].item()  # fields in the order of ADDRESS
-            return np.frombuffer(self.block(segment, offset, length, crc), ROW)
+            return np.frombuffer(self.block(segment, offset, length, crc), self._row)
         if not len(addresses):
-            return NO_ROWS
+            return self._none
         segments, offsets = addresses["segment"], addresses["offset"]
         ends = offsets + addresses["length"]
         breaks = np.flatnonzero((segments[1:] != segments[:-1]) | (offsets[1:] != ends[:-1])) + 1
@@ -137,8 +142,8 @@ class BlockReader:
             self._fetch(addresses, pieces, missing)
         if len(pieces) == 1:
             data, begin, end = pieces[0]
-            return np.frombuffer(data, ROW, (end - begin) // ROW.itemsize, begin)
-        return np.frombuffer(b"".join([memoryview(d)[a:b] for d, a, b in pieces]), ROW)
+            return np.frombuffer(data, self._row, (end - begin) // self._row.itemsize, begin)
+        return np.frombuffer(b"".join([memoryview(d)[a:b] for d, a, b in pieces]), self._row)
 
     def block(self, segment: int, offset: int, length: int, crc: int) -> bytes:
         """One block, cached. For what is small and asked for often: history nodes, version runs."""

@@ -13,15 +13,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from lamina.storage.address import ADDRESS, Addresses
+
 BIAS = 1 << 60
 ROOT_PW = 62
 """The whole range [0, 2**62) of biased time."""
 
 LEAF, INNER, TOMBSTONE = 0, 1, 2
 """Row kinds. A tombstone (count 0) keeps the version of a deletion so that `changes` reports it."""
-
-ADDRESS = np.dtype([("segment", "<u4"), ("length", "<u4"), ("offset", "<u8"), ("crc", "<u4")])
-"""Where a block lies and the CRC32C of its bytes. length 0 = no block."""
 
 ROW = np.dtype(
     [
@@ -41,10 +40,9 @@ ROW = np.dtype(
     ]
 )
 assert ROW.itemsize == 104, "rows of different widths could not be concatenated"
-assert ADDRESS.itemsize == 20
 
 Rows = NDArray[np.void]  # dtype ROW
-Addresses = NDArray[np.void]  # dtype ADDRESS
 
 NO_ROWS: Rows = np.empty(0, ROW)
-NO_ADDRESS: Addresses = np.zeros((), ADDRESS)[()]
+
+__all__ = ["ADDRESS", "BIAS", "INNER", "LEAF", "NO_ROWS", "ROOT_PW", "ROW", "TOMBSTONE", "Addresses", "Rows"]

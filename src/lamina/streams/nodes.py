@@ -46,7 +46,7 @@ def rebuild(parents: Rows, rows: Rows, out: SegmentWriter, capacity: int, *, top
     `top`, or deleting a stream's points one range at a time would end in a change of all time.
     """
     if (rows["kind"] == TOMBSTONE).any():
-        rows = _join_tombstones(parents, rows)
+        rows = _join_tombstones(rows)
     t0 = np.ascontiguousarray(rows["t0"])
     first = t0.searchsorted(np.ascontiguousarray(parents["t0"]))
     last = np.append(first[1:], len(rows))
@@ -90,15 +90,16 @@ def _bury(rows: Rows) -> Rows:
     return found
 
 
-def _join_tombstones(parents: Rows, rows: Rows) -> Rows:
-    """Neighbouring halves of one window that a removal of the same version emptied become that window."""
-    edges = np.ascontiguousarray(parents["t0"])
+def _join_tombstones(rows: Rows) -> Rows:
+    """Neighbouring halves of one window that a removal of the same version emptied become that window.
+
+    Halves in different nodes fill those; the window then stands in place of both nodes.
+    """
     while len(rows) > 1:
         a, b = rows[:-1], rows[1:]
         same = (a["kind"] == TOMBSTONE) & (b["kind"] == TOMBSTONE)
         same &= (a["pw"] == b["pw"]) & (a["version"] == b["version"])
         same &= (a["t0"] ^ b["t0"]) == _ONE << a["pw"].astype(np.int64)
-        same &= edges.searchsorted(a["t0"], "right") == edges.searchsorted(b["t0"], "right")
         if not same.any():
             break
         keep = np.append(True, ~same)

@@ -68,7 +68,7 @@ def merge(
         rows, changed = _ascend(level, rows, changed, out, shape, top=level is levels[0])
     if not changed.any():
         return root
-    while len(rows) > 1:
+    while len(rows) > 1 or rows["pw"][0] != ROOT_PW:
         rows = rebuild(whole_window(), rows, out, shape.node_rows, top=True)
     assert rows["pw"][0] == ROOT_PW, "the root covers all of time"
     return rows

@@ -10,14 +10,16 @@ import random
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lamina.codecs.values import learn
+from lamina.columns import Times, Values
 from lamina.storage.blocks import BlockReader
 from lamina.storage.memory import MemoryBlobs
 from lamina.storage.segment import SegmentWriter
-from lamina.streams.node import BIAS, NO_ROWS, Rows
+from lamina.streams.node import BIAS, NO_ROWS, ROW, Rows
 from lamina.streams.tree import Shape, merge
-from lamina.streams.view import Removal, View
+from lamina.streams.view import EMPTY_TIMES, EMPTY_VALUES, Removal, View
 from lamina.testing.oracle import FIRST_VERSION, MAX, MIN, Policy, StreamModel
 
 
@@ -27,7 +29,7 @@ class GrownStream:
     def __init__(self, shape: Shape | None = None, cache_bytes: int = 1 << 20) -> None:
         self.model = StreamModel()
         self.blobs = MemoryBlobs()
-        self.read = BlockReader(self.blobs, str, cache_bytes)
+        self.read = BlockReader(self.blobs, str, ROW, cache_bytes)
         self.roots: list[tuple[int, Rows]] = [(FIRST_VERSION, NO_ROWS)]
         self._shape = shape or Shape()
         self._removal: Removal | None = None
@@ -93,10 +95,11 @@ class GrownStream:
         version = version or self.model.version
         for newest, root in self.roots:
             if version <= newest:
-                return View(root, version, (), *_columns([])[:2])
+                return View(root, version, (), EMPTY_TIMES, EMPTY_VALUES)
         removals = [r for r in [self._removal] if r is not None and r.version <= version]
-        points = sorted((p for p in self._points if p[2] <= version), key=lambda p: p[0])
-        return View(self.roots[-1][1], version, removals, *_columns(points)[:2])
+        visible = sorted((p for p in self._points if p[2] <= version), key=lambda p: p[0])
+        times, values, _ = _columns(visible)
+        return View(self.roots[-1][1], version, removals, times, values)
 
     def pending(self, from_version: int) -> list[tuple[int, int]]:
         """Biased ranges of the changes after `from_version` that are not in the tree."""
@@ -106,7 +109,7 @@ class GrownStream:
         return ranges
 
 
-def _columns(points: Sequence[tuple[int, float, int]]):  # type: ignore[no-untyped-def]
+def _columns(points: Sequence[tuple[int, float, int]]) -> tuple[Times, Values, NDArray[np.uint64]]:
     """Biased times, values, versions."""
     return (
         np.array([p[0] for p in points], np.int64) + BIAS,

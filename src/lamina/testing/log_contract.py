@@ -162,7 +162,7 @@ class LogContract:
         for stored in sink.list:
             assert log.read(sink.positions[stored.seq], len(stored.body)) == stored.body
         with pytest.raises(NotFound):
-            log.read(sink.positions[20] + 16, 8)
+            log.read(sink.positions[20] + 24, 8)  # behind the frame's end
         log.close()
         again = opener(ListSink())
         for frame in again.replay(0):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from fractions import Fraction
 from typing import Literal, NamedTuple
 
@@ -63,8 +63,7 @@ class StreamModel:
             added = {p.time for p in batch}
             stored = [p for p in stored if p.time not in added]
         elif policy == "retain":
-            seen = {p.time for p in stored}
-            batch = _keep_new(batch, seen, lambda p: p.time)
+            batch = _keep_new(batch, {p.time for p in stored}, lambda p: p.time)
         elif policy == "equal":
             batch = _keep_new(batch, set(stored), lambda p: p)  # -0.0 and 0.0 are equal and hash alike
         return self._commit([*stored, *batch], {p.time for p in batch})
@@ -140,7 +139,7 @@ class StreamModel:
             assert any(start <= time < end for start, end in ranges), f"changed time {time} is not covered"
 
 
-def _keep_new(batch: list[Point], seen: set, key) -> list[Point]:  # type: ignore[no-untyped-def, type-arg]
+def _keep_new(batch: list[Point], seen: set[Hashable], key: Callable[[Point], Hashable]) -> list[Point]:
     kept = []
     for point in batch:
         if key(point) not in seen:

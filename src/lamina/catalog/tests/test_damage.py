@@ -120,6 +120,74 @@ def test_a_file_that_is_no_catalog_is_corrupt_with_advice(path: str, damage: str
             content(SqliteCatalog.open(path, create=True))
 
 
+def swap_children(path: str, tree: str) -> None:
+    """Exchange first and last child of a b-tree's root page: whole leaves out of order, every cell intact."""
+    with sqlite3.connect(path) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (tree,)).fetchone()
+    connection.close()
+    data = bytearray(Path(path).read_bytes())
+    base = (page - 1) * 4096
+    assert data[base] in (2, 5), "an interior page"
+    first = base + int.from_bytes(data[base + 12 : base + 14], "big")  # its cell starts with the child's number
+    last = base + 8
+    data[first : first + 4], data[last : last + 4] = data[last : last + 4], data[first : first + 4]
+    Path(path).write_bytes(data)
+
+
+@pytest.mark.parametrize("tree", ["stream", "stream_root", "stream_by_name"])
+def test_scans_notice_leaves_out_of_order(path: str, tree: str):
+    catalog = SqliteCatalog.open(path, create=False)
+    rows = [stream(id, f"c{id:03}") for id in range(10, 400)]
+    put(catalog, *rows, *(root(row.id) for row in rows))
+    catalog.close()
+    swap_children(path, tree)
+    catalog = SqliteCatalog.open_readonly(path)
+    with catalog.snapshot() as snapshot:
+        if tree == "stream_by_name":
+            scans: list[Any] = [
+                snapshot.streams,
+                lambda: snapshot.streams("c", True),
+                lambda: snapshot.streams("", True),
+                snapshot.collections,
+            ]
+        else:
+            scans = [lambda: snapshot.rows(tree)]
+        for scan in scans:
+            with pytest.raises(Corrupt, match="out of order"):
+                list(scan())
+    assert list(catalog.check()) != []
+    catalog.close()
+
+
+@pytest.mark.parametrize("damaged", range(100, 160, 7))
+def test_a_key_that_left_its_place_hides_no_neighbour(path: str, damaged: int):
+    catalog = SqliteCatalog.open(path, create=False)
+    rows = [stream(id, f"c{id:03}") for id in range(100, 160)]
+    put(catalog, *rows)
+    catalog.close()
+    data = Path(path).read_bytes()
+    entry = b"c%03d" % damaged + b"s%04d" % damaged  # the payload of an entry of stream_by_name
+    assert data.count(entry) == 1
+    for first in (b"a", b"z"):
+        Path(path).write_bytes(data.replace(entry, first + entry[1:]))
+        catalog = SqliteCatalog.open_readonly(path)
+        with catalog.snapshot() as snapshot:
+            for row in rows:
+                for ask in (
+                    lambda r=row: list(snapshot.streams(r.collection)),
+                    lambda r=row: list(snapshot.streams(r.collection, tags=dict(r.tags))),
+                    lambda r=row: list(snapshot.streams(r.collection, True)),
+                ):
+                    try:
+                        assert ask() == [row]
+                    except Corrupt:
+                        continue
+                    assert row.id != damaged
+            with pytest.raises(Corrupt):
+                list(snapshot.collections())
+        catalog.close()
+
+
 def flips(path: str, n: int, seed: int) -> Iterator[str | None]:
     """Flip one bit at a time in a catalog of STREAMS streams; what was wrong with an answer, None: nothing."""
     file = Path(path)

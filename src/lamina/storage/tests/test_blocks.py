@@ -40,7 +40,7 @@ class Segments:
             writer = self.blobs.create(str(segment))
             writer.append([bytes(content)])
             writer.finish()
-        return BlockReader(self.blobs, str, cache_bytes)
+        return BlockReader(self.blobs, str, ROW, cache_bytes)
 
 
 def addresses(*items: np.void) -> np.ndarray:

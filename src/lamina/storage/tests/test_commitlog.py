@@ -828,5 +828,6 @@ def until(condition: Callable[[], bool]) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_thread_is_left() -> Iterator[None]:
+    others = threads()
     yield
-    until(lambda: threads() == [])
+    until(lambda: set(threads()) <= set(others))

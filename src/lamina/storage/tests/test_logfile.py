@@ -204,7 +204,7 @@ def test_ops_that_do_not_fill_their_frame_are_corrupt(length: int) -> None:
     framing = Framing(HEADER.salt, HEADER.base)
     body = struct.pack("<IBBHQ", length, 1, 1, 0, 1) + bytes(24)
     data = HEADER.encode() + b"".join(framing.encode(64, OPS, 41, 40, 3, 1, [body]))
-    with pytest.raises(Corrupt, match="op at file offset|bytes behind its 1 ops"):
+    with pytest.raises(Corrupt, match=r"op at file offset|bytes behind its 1 ops"):
         decode_ops(data, list(framing.walk(data)))
 
 

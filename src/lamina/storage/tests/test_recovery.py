@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 
 import pytest
 from hypothesis import settings as hypothesis_settings
@@ -16,7 +15,7 @@ from lamina.storage.commitlog import CommitLog
 from lamina.storage.crc import crc32c
 from lamina.storage.files import Files
 from lamina.storage.log import Damage
-from lamina.storage.logfile import CUT, HEADER_BYTES, LOST, MARK, OPS, Frame, Framing, decode_header, encode_ops
+from lamina.storage.logfile import HEADER_BYTES, MARK, OPS, Frame, Framing, decode_header, encode_ops
 from lamina.storage.memory import MemoryFiles
 from lamina.storage.recovery import judge
 from lamina.testing.clock import ManualClock
@@ -91,9 +90,9 @@ def small_log(groups: int = 5, close: bool = True, **settings: object) -> tuple[
     log = open_log(files, sink, **settings)
     for n in range(groups):
         log.submit([op(n, b"body%04d" % n), *([op(n, b"two-%04d" % n)] if n % 2 else [])]).wait()
-    if close:
-        log.close()
-    return files, sink.list
+    open_state = files.copy()
+    log.close()
+    return files if close else open_state, sink.list
 
 
 def frames_of(files: Files, path: str = FIRST) -> list[Frame]:

@@ -3,7 +3,7 @@ import pytest
 
 from lamina.streams import compaction, history
 from lamina.streams.history import Entry
-from lamina.streams.node import ADDRESS, NO_ROWS
+from lamina.streams.node import ADDRESS, INNER, NO_ROWS
 from lamina.streams.tests.test_tree import Model
 from lamina.streams.tests.walk import check, content, walk
 
@@ -64,6 +64,10 @@ def test_reachable_counts_every_shared_block_once(shape):
     before = stream.read.blocks_read
     assert compaction.reachable(roots, [stream.history], stream.read, extra) == expected
     assert stream.read.blocks_read == before
+    inner = {tuple(r["base"].tolist()) for k in stream.kept for r in walk(k.root, stream.read)[1] if r["kind"] == INNER}
+    stream.read.nodes_read = 0
+    compaction.reachable(roots, [], stream.read)
+    assert stream.read.nodes_read == len(inner)
 
 
 def test_what_only_dropped_versions_need_is_not_reachable():

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -60,7 +62,7 @@ def test_free_windows_hold_the_points_touch_no_row_and_are_as_large_as_can_be(nu
     t0, pw = free_windows(times, first[some], last[some], before, after, np.array([0]), np.array([62]))
     windows = list(zip(t0.tolist(), pw.tolist(), strict=True))
     assert windows == sorted(windows)
-    for a, b in zip(windows, windows[1:], strict=False):
+    for a, b in pairwise(windows):
         assert a[0] + (1 << a[1]) <= b[0]
     for t in times.tolist():
         [(start, size)] = [w for w in windows if w[0] <= t < w[0] + (1 << w[1])]

@@ -249,6 +249,9 @@ def test_a_merge_without_effect_returns_the_same_root_and_writes_nothing():
     assert again is root
     assert not model.read.segments[2]
     assert len(model.merge()) == 1
+    leaf = Model(16, 4)
+    root = leaf.merge([10, 20])
+    assert leaf.merge(removals=[(11, 20)]) is root
     empty = Model(16, 4)
     assert len(empty.merge(removals=[(0, 100)])) == 0
 
@@ -288,7 +291,30 @@ def test_a_stream_of_one_leaf_can_be_emptied():
     assert model.root["kind"][0] == TOMBSTONE
     model.merge([2])
     assert model.root["kind"][0] == LEAF
+    before = model.read.blocks_read
     model.merge(removals=[(0, 1 << 62)])
+    assert model.read.blocks_read == before
+    model.check()
+    model.check_changes()
+
+
+def test_neighbouring_tombstones_of_one_removal_become_one():
+    model = Model(16, 8)
+    model.merge(np.arange(128))
+    model.merge(removals=[(32, 64)])
+    model.merge(removals=[(64, 80)])
+    model.merge(removals=[(80, 96)])
+    model.check()
+    tombstones = [r for r in walk(model.root, model.read)[0] if r["kind"] == TOMBSTONE]
+    assert [(int(r["t0"]), int(r["pw"])) for r in tombstones] == [(32, 5), (64, 4), (80, 4)]
+
+
+def test_halves_of_a_window_in_two_nodes_are_emptied_together():
+    model = Model(16, 4)
+    model.merge(np.arange(1024))
+    model.merge(removals=[(64, 80), (80, 96), (96, 112), (112, 200)])
+    model.check()
+    model.merge(np.arange(64, 200, 3))
     model.check()
     model.check_changes()
 

@@ -1,0 +1,83 @@
+"""What a token may do, as entries of names: `bucket`, `prefix*`, `$streams`, `$streams/<collection prefix>*`.
+
+    entry                       covers
+    *, name, prefix*            buckets only, never streams or points
+    $streams, $points           every stream, every measurement
+    $streams/<prefix>*          collections that start with the prefix (a plain string prefix)
+    $streams/<collection>       that collection
+    $<other>                    a system bucket, by its exact name
+
+Writing does not include reading. Full access includes everything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from lamina.errors import InvalidArgument
+
+STREAMS = "$streams"
+
+ENTRY_LIMIT = 1024
+"""Entries of one list, and bytes of one entry: a bucket has at most 1,024 bytes, a collection 255."""
+
+_BUCKET = re.compile(r"[*a-zA-Z0-9_\-]+")
+
+
+class Permissions(NamedTuple):
+    """Rights of one token."""
+
+    full_access: bool = False
+    read: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(value: Permissions | Mapping[str, Any]) -> Permissions:
+        """Checked permissions from {"full_access": bool, "read": [...], "write": [...]}, all optional.
+
+        Raises InvalidArgument for an unknown member, a wrong type or an entry that can cover nothing.
+        """
+        members = value._asdict() if isinstance(value, Permissions) else dict(value)
+        unknown = sorted(set(members) - set(Permissions._fields))
+        if unknown:
+            raise InvalidArgument(f"permissions: unknown member {unknown[0]!r}, expected full_access, read, write")
+        full_access = members.get("full_access", False)
+        if not isinstance(full_access, bool):
+            raise InvalidArgument(f"permissions: full_access is {full_access!r}, expected true or false")
+        return Permissions(full_access, _entries(members.get("read")), _entries(members.get("write")))
+
+    def to_json(self) -> dict[str, Any]:
+        return {"full_access": self.full_access, "read": list(self.read), "write": list(self.write)}
+
+
+def _entries(value: Any) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise InvalidArgument(f"permissions: {value!r} is not a list of names")
+    if len(value) > ENTRY_LIMIT:
+        raise InvalidArgument(f"permissions: {len(value)} entries, at most {ENTRY_LIMIT} are allowed")
+    for entry in value:
+        if not isinstance(entry, str) or not (entry.startswith("$") or _BUCKET.fullmatch(entry)):
+            raise InvalidArgument(f"Permission can contain only bucket names or wildcard '*', got '{entry}'")
+        if len(entry.encode("utf-8", "surrogatepass")) > ENTRY_LIMIT:
+            raise InvalidArgument(f"permissions: an entry is longer than {ENTRY_LIMIT} bytes: {entry[:40]!r}...")
+    return tuple(value)
+
+
+def covers_collection(entries: Sequence[str], collection: str) -> bool:
+    """Whether one of the entries covers the streams of a collection."""
+    for entry in entries:
+        if entry == STREAMS:
+            return True
+        kind, slash, pattern = entry.partition("/")
+        if kind != STREAMS or not slash:
+            continue
+        if pattern.endswith("*"):
+            if collection.startswith(pattern[:-1]):
+                return True
+        elif collection == pattern:
+            return True
+    return False
