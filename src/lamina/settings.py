@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -18,8 +17,7 @@ def _ram_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """How one open database behaves. Sizes in bytes, times in the unit of the name.
 
     `durability`: "group" (default) acknowledges after the sync of the commit group; "os" after the write to the page

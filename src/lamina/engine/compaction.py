@@ -54,6 +54,8 @@ def compact(db: Database, progress: Callable[[int, int], None] | None = None) ->
         return 0
     written = 0
     for begin in range(0, len(streams), BATCH_STREAMS):
+        if db.closed:
+            return -written  # the next pass finds what is left
         written += _rewrite(db, streams[begin : begin + BATCH_STREAMS], victims.keys())
         if progress is not None:
             progress(begin, len(streams))

@@ -13,10 +13,11 @@ from lamina.catalog.rows import PinRow
 from lamina.engine.leases import Leases
 from lamina.engine.metadata import Metadata
 from lamina.engine.publish import Publisher
+from lamina.engine.reserve import Reserve, is_full
 from lamina.engine.seal import Sealer
 from lamina.engine.slots import Slots
 from lamina.engine.upkeep import Upkeep
-from lamina.errors import Closed, LaminaError, NotFound, Unavailable
+from lamina.errors import Closed, LaminaError, NoSpace, NotFound, Unavailable
 from lamina.random import Random
 from lamina.settings import Settings
 from lamina.storage.blobs import Blobs
@@ -34,6 +35,10 @@ TAILS_WAIT_S = 10.0
 
 CLOSE_POINTS = 4_000_000
 """A clean close flushes up to so many buffered points, a second or two; more stay in the log, which has them all."""
+
+
+MAINTAIN_NS = 600 * 1_000_000_000
+"""Retention and compaction look at every stream: every ten minutes is often enough for what takes days to grow."""
 
 
 class Parts(NamedTuple):
@@ -88,6 +93,9 @@ class Database:
         self._close_lock = threading.Lock()  # guards _closed
         self._failure: BaseException | None = None
         self._gaps = gaps
+        self._maintained_ns = parts.clock.monotonic_ns()
+        self._compactor: threading.Thread | None = None
+        self._reclaimed = 0  # obliterated streams whose space compaction has looked for
         self._tails_limit = parts.settings.tails_bytes
         self.upkeep = Upkeep(
             settings=parts.settings,
@@ -103,6 +111,8 @@ class Database:
             clock=parts.clock,
             database_id=parts.id,
             epoch=parts.epoch,
+            reserve=Reserve(parts.files),
+            maintain=self._maintain,
             fail=self._fail,
         )
         from lamina.engine.streams import Streams
@@ -122,6 +132,8 @@ class Database:
         self.check_open()
         if self._failure is not None:
             raise Unavailable("writing stopped after a failure; reads go on, reopen to recover") from self._failure
+        if self.upkeep.full:
+            raise NoSpace("the disk is full: nothing can be flushed; reads go on, writes after space was freed")
         if self.publisher.tail_bytes > self._tails_limit:
             self._wait_for_room()
 
@@ -195,6 +207,30 @@ class Database:
         self.check_writable()
         return compact(self, progress)
 
+    def _maintain(self) -> None:
+        """Now and then: prune by the retention rules, and give back space in a thread of its own, so that flushes do
+        not wait for it."""
+        now = self.clock.monotonic_ns()
+        if now - self._maintained_ns < MAINTAIN_NS:
+            return
+        self._maintained_ns = now
+        from lamina.engine.retention import apply_rules
+
+        reclaim = apply_rules(self) > 0 or self.streams.obliterated > self._reclaimed
+        if reclaim and (self._compactor is None or not self._compactor.is_alive()):
+            self._reclaimed = self.streams.obliterated
+            self._compactor = threading.Thread(target=self._compact_quietly, name="lamina-compaction", daemon=True)
+            self._compactor.start()
+
+    def _compact_quietly(self) -> None:
+        from lamina.engine.compaction import compact
+
+        try:
+            compact(self)
+        except (LaminaError, OSError) as error:
+            if not self._closed:
+                self._fail(error)
+
     @property
     def poisoned(self) -> BaseException | None:
         """Why writing stopped; None while all is well."""
@@ -257,6 +293,8 @@ class Database:
             self._closed = True
         _open_databases.discard(self)
         self.upkeep.stop()
+        if self._compactor is not None:
+            self._compactor.join()  # it stops between two batches
         try:
             if self.poisoned is None:
                 self._seal_on_close()
@@ -268,8 +306,12 @@ class Database:
 
     def _seal_on_close(self) -> None:
         self._log.barrier()
-        if 0 < self.publisher.tail_bytes <= 24 * CLOSE_POINTS or self.slots.dirty:
-            self.upkeep.flush_all()
+        if self.slots.dirty and self.publisher.tail_bytes <= 24 * CLOSE_POINTS:
+            try:
+                self.upkeep.flush_all()
+            except OSError as error:
+                if not is_full(error):  # the log has everything
+                    raise
         if self.metadata.bytes_since_dump:
             self.upkeep.dump_metadata()
         delta = CatalogDelta(self.epoch)
@@ -300,5 +342,3 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
-
-__all__ = ["Database", "LaminaError", "Parts"]

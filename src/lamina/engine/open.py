@@ -9,7 +9,6 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,7 +66,7 @@ def open_database(
     if durability is not None:
         if durability not in ("group", "os", "strict"):
             raise InvalidArgument(f"durability {durability!r}: expected 'group', 'os' or 'strict'")
-        chosen = replace(chosen, durability=durability)
+        chosen = chosen._replace(durability=durability)
     clock, random = clock or SystemClock(), random or SystemRandom()
     seams = (
         _memory(clock, random) if str(path) == ":memory:" else _local(os.fspath(path), chosen, create, clock, random)

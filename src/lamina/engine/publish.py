@@ -186,6 +186,11 @@ class Publisher:
             or (len(state.stages) > 1 and state.points >= self._flush_points)
         )
 
+    def settle(self, slot: Slot) -> None:
+        """After a flush: due again only if enough came meanwhile. The publish lock is held."""
+        if not slot.state.stages or not self._is_due(slot.state):
+            self.due.pop(slot.id, None)
+
     def sealed(self, slot: Slot, flushed: Flushed, seen: StreamState) -> None:
         """Publish the result of a flush whose catalog row is committed."""
         with self._slots.publish_lock:

@@ -24,11 +24,18 @@ if TYPE_CHECKING:
     from lamina.engine.subscribe import Subscription
 
 
+IDS = 64
+"""Object ids are reserved so many at a time, one durable catalog transaction for 64 streams created; what is left
+over at a close is lost."""
+
+
 class Streams:
     """`db.streams`. Thread-safe."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._ids = iter(range(0))  # reserved object ids; used under the metadata lane
+        self.obliterated = 0  # since open: compaction looks for their space
 
     def create(
         self,
@@ -71,6 +78,13 @@ class Streams:
 
         db.metadata.change(decide)
         return self.get(identity)
+
+    def _next_id(self) -> int:
+        id = next(self._ids, None)
+        if id is None:
+            self._ids = iter(self._db.catalog.reserve("object", IDS))
+            id = next(self._ids)
+        return id
 
     def get(self, uuid: UUID) -> Stream:
         """The stream with this uuid. Raises StreamNotFound."""
@@ -210,6 +224,7 @@ class Streams:
         with db.sealer.exclusive(slot):  # a flush in progress would put the root's row back
             db.metadata.change(decide)
             db.publisher.obliterated(slot)
+        self.obliterated += 1
 
     def _handle(self, row: StreamRow) -> Stream:
         return Stream(self._db, self._db.slots.get(row))

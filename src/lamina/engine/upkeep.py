@@ -16,6 +16,7 @@ from lamina.catalog.rows import SegmentRow
 from lamina.engine.leases import Leases
 from lamina.engine.metadata import Metadata
 from lamina.engine.publish import Publisher, TailNote
+from lamina.engine.reserve import Reserve, is_full
 from lamina.engine.seal import Sealer
 from lamina.engine.slots import Slot, Slots
 from lamina.errors import LaminaError
@@ -63,6 +64,8 @@ class Upkeep:
         clock: Clock,
         database_id: bytes,
         epoch: int,
+        reserve: Reserve,
+        maintain: Callable[[], None],
         fail: Callable[[BaseException], None],
     ) -> None:
         self._settings = settings
@@ -78,7 +81,10 @@ class Upkeep:
         self._clock = clock
         self._database_id = database_id
         self._epoch = epoch
+        self._reserve = reserve
+        self._maintain = maintain
         self._fail = fail
+        self.full = False  # the disk has no room for what must be flushed
         self._thread: threading.Thread | None = None
         self._start_lock = threading.Lock()  # guards _thread
         self._run_lock = threading.Lock()  # one pass at a time
@@ -116,15 +122,36 @@ class Upkeep:
                 return
 
     def run_once(self) -> None:
-        """Everything that is due now. Raises OSError or a LaminaError when a flush could not be published."""
+        """Everything that is due now. Raises OSError or a LaminaError when a flush could not be published; a full
+        disk is no failure: `full` says so, and the next pass tries again."""
         with self._run_lock:
-            self._flush_due()
-            self._shrink_tails()
-            self._shrink_log()
-            self._dump_metadata()
-            self.delete_retired()
+            if self._publisher.due and not self.full:
+                self._reserve.ensure(self._settings.min_free)
+            self.full = not self._attempt()
         with self.room:
             self.room.notify_all()
+
+    def _attempt(self) -> bool:
+        """One pass, and another with the reserve given back if the disk is full; False if it is full even so."""
+        for reserve in (self._reserve, None):
+            try:
+                self._pass()
+            except OSError as error:
+                if not is_full(error):
+                    raise
+                if reserve is None or not reserve.release():
+                    return False
+            else:
+                return True
+        return False
+
+    def _pass(self) -> None:
+        self._flush_due()
+        self._shrink_tails()
+        self._shrink_log()
+        self._dump_metadata()
+        self.delete_retired()
+        self._maintain()
 
     def flush_all(self) -> None:
         """Everything unflushed goes into segments, then the log is trimmed."""
@@ -141,14 +168,13 @@ class Upkeep:
             self._sealer.flush(slots)
             with self._slots.publish_lock:
                 for slot in slots:
-                    self._publisher.due.pop(slot.id, None)
+                    self._publisher.settle(slot)
 
     def _flush_due(self) -> None:
         with self._slots.publish_lock:
             due = list(self._publisher.due.values())
-            self._publisher.due.clear()
         if due:
-            self._sealer.flush(due)
+            self._flush(due)
             if self._log.bytes_kept > 2 * self._settings.log_file_bytes:
                 self._trim()
 

@@ -6,46 +6,16 @@ from uuid import UUID
 
 import pytest
 
-from lamina.catalog.memory import MemoryCatalog
-from lamina.engine.database import Database
-from lamina.engine.open import Seams, assemble
-from lamina.settings import Settings
-from lamina.storage.fileblobs import FileBlobs
-from lamina.testing import ManualClock, SeededRandom, SimulatedFiles
+from lamina.engine.tests.machine import Machine
 
-SMALL = Settings(leaf_points=16, node_rows=4, flush_points=64, bulk_points=100, background=False, min_free=0)
 S = UUID(int=1)
-
-
-class Machine:
-    """A database whose process can be killed: files and catalog stay as they are."""
-
-    def __init__(self, settings: Settings = SMALL) -> None:
-        self.settings = settings
-        self.files = SimulatedFiles()
-        self.catalog = MemoryCatalog()
-        self.catalog.close = lambda: None  # type: ignore[method-assign]  # outlives its users
-        self.lives: list[Database] = []
-        self.boot()
-
-    def boot(self) -> Database:
-        seams = Seams(
-            "machine", self.files, FileBlobs(self.files), lambda: self.catalog, ManualClock(), SeededRandom(len(self.lives))
-        )
-        self.db = assemble(seams, self.settings)
-        self.lives.append(self.db)
-        return self.db
-
-    def kill(self) -> Database:
-        self.files = self.files.kill()
-        return self.boot()
 
 
 @pytest.fixture
 def machine():
     machine = Machine()
     yield machine
-    machine.db.close()
+    machine.off()
 
 
 def columns(n, start=0):

@@ -1,0 +1,223 @@
+"""The command line as a user meets it: every command's help, its errors, what it prints."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import lamina
+from lamina.cli.app import app
+
+COMMANDS = ["serve", "demo", "inspect", "doctor", "backup", "restore", "export", "import", "token", "version"]
+
+LONG_S = 60.0
+
+
+def run(*arguments):
+    """In this process: a click Result. Errors of Lamina arrive as `exception`, as `run()` in app.py gets them."""
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def process(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "lamina.cli.main", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=LONG_S,
+        check=False,
+    )
+
+
+def test_help_names_every_command():
+    result = run("--help")
+    assert result.exit_code == 0
+    assert all(re.search(rf"^\W*{command} ", result.output, re.MULTILINE) for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "token create", "token list", "token remove"])
+def test_every_command_has_help(command):
+    result = run(*command.split(), "--help")
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+
+
+def test_help_loads_neither_engine_nor_servers():
+    code = (
+        "import sys, lamina.cli.app as a\n"
+        "try: a.app(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = ('numpy', 'grpc', 'uvicorn', 'pyarrow', 'duckdb', 'prometheus_client', 'lamina.engine.database')\n"
+        "sys.exit(repr([name for name in heavy if name in sys.modules]) if set(heavy) & set(sys.modules) else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LONG_S, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_version():
+    assert run("version").output.startswith(f"lamina {lamina.__version__} (Python ")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["token", "list", "absent-directory"], ["absent-directory"]),
+        (["export", "absent-directory", "a/b"], ["absent-directory"]),
+        (["serve"], ["DIR", "LAMINA_DIR"]),
+        (["token", "create", ":memory:", "a"], ["--full-access"]),
+    ],
+)
+def test_errors_are_one_line_and_exit_code_2(arguments, words):
+    done = process(*arguments)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+    assert done.stderr.startswith("lamina: ")
+    assert all(word in done.stderr for word in words)
+
+
+def test_unknown_commands_and_options_end_with_2():
+    assert run("nothing").exit_code == 2
+    assert run("serve", "--nothing").exit_code == 2
+
+
+# -- tokens
+
+
+def test_a_token_is_shown_once_listed_and_removed(tmp_path):
+    made = run("token", "create", tmp_path, "reader", "--read", "$streams/plant*", "--expires", "2099-01-01")
+    assert made.exit_code == 0, made.output
+    value = made.stdout.strip()
+    assert re.fullmatch(r"reader-[0-9a-f]{32}", value)
+    listed = run("token", "list", tmp_path).stdout
+    assert "reader" in listed
+    assert "read $streams/plant*" in listed
+    assert "2099-01-01" in listed
+    assert value.rpartition("-")[2] not in listed
+    assert run("token", "remove", tmp_path, "reader").exit_code == 0
+    assert "reader" not in run("token", "list", tmp_path).stdout
+
+
+# -- files
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """A directory with plant/pump, and its points."""
+    times = np.arange(5000, dtype=np.int64) * 1_000_000_000
+    values = np.round(np.sin(np.arange(5000) / 50), 3)
+    with lamina.open(tmp_path / "db") as db:
+        db.streams.create("plant", "pump", unit="g").insert(times, values)
+    return tmp_path / "db", times, values
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_export_and_import_bring_the_points_back(stored, tmp_path, suffix):
+    dir, times, values = stored
+    file = tmp_path / f"points.{suffix}"
+    exported = run("export", dir, "plant/pump", "-o", file)
+    assert exported.exit_code == 0, exported.output
+    imported = run("import", tmp_path / "other", file, "copies/pump", "--unit", "g")
+    assert imported.exit_code == 0, imported.output
+    assert "5 k points inserted into copies/pump" in imported.stdout
+    with lamina.open(tmp_path / "other") as db:
+        stream = db.streams["copies", "pump"]
+        assert stream.unit == "g"
+        found = stream.values()
+    np.testing.assert_array_equal(found.time, times)
+    np.testing.assert_array_equal(found.value, values)
+
+
+def test_export_of_a_range_goes_to_stdout_as_csv(stored):
+    done = process("export", stored[0], "plant/pump", "--start", "1970-01-01T00:00:02Z", "--end", 4_000_000_000)
+    rows = [line.split(",") for line in done.stdout.splitlines()]
+    assert rows[0] == ["time", "value"]
+    assert [(int(time), float(value)) for time, value in rows[1:]] == [
+        (2_000_000_000, stored[2][2]),
+        (3_000_000_000, stored[2][3]),
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("option", "value", "rows"), [("--width", "1000s", 5), ("--pointwidth", "40", 5)])
+def test_export_of_windows(stored, option, value, rows):
+    lines = process("export", stored[0], "plant/pump", option, value).stdout.splitlines()
+    assert lines[0] == "time,min,mean,max,count,stddev"
+    assert len(lines) == 1 + rows
+
+
+def test_export_of_an_empty_stream_is_a_header(tmp_path):
+    with lamina.open(tmp_path) as db:
+        db.streams.create("plant", "idle")
+    done = process("export", tmp_path, "plant/idle")
+    assert (done.returncode, done.stdout) == (0, "time,value\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["export", "DB", "plant/absent"], "absent"),
+        (["export", "DB", "pump"], "COLLECTION/NAME"),
+        (["export", "DB", "plant/pump", "-o", "points.xls"], "points.xls"),
+        (["export", "DB", "plant/pump", "--width", "1s", "--pointwidth", "30"], "exclude"),
+        (["export", "DB", "plant/pump", "--start", "noon"], "noon"),
+        (["export", "DB", "plant/pump", "--version", "99"], "99"),
+        (["import", "DB", __file__, "plant/pump"], ".csv"),
+    ],
+)
+def test_what_export_and_import_cannot_do_is_said(stored, arguments, word):
+    result = run(*(stored[0] if argument == "DB" else argument for argument in arguments))
+    assert isinstance(result.exception, lamina.LaminaError)
+    assert word in str(result.exception)
+
+
+# -- upkeep
+
+
+def test_backup_and_restore_bring_a_database_back_while_it_is_in_use(stored, tmp_path):
+    dir, times, _ = stored
+    with lamina.open(dir) as db:
+        db.streams["plant", "pump"].insert(times + 1, np.ones(len(times)))
+        made = run("backup", dir, tmp_path / "copy")
+    assert made.exit_code == 0, made.output
+    restored = run("restore", tmp_path / "copy", tmp_path / "back")
+    assert restored.exit_code == 0, restored.output
+    with lamina.open(tmp_path / "back") as db:
+        assert db.streams["plant", "pump"].count() == 2 * len(times)
+    assert isinstance(run("backup", dir, tmp_path / "copy").exception, lamina.LaminaError)
+
+
+def test_inspect_and_doctor_look_at_a_directory_in_use(stored):
+    with lamina.open(stored[0]):
+        shown, verified = run("inspect", stored[0]), run("doctor", stored[0])
+    assert (shown.exit_code, "plant/pump" in shown.output) == (0, True)
+    assert (verified.exit_code, verified.stdout) == (0, "sound: no findings\n")
+
+
+def test_doctor_ends_with_1_and_names_what_is_damaged(stored):
+    (segment,) = (stored[0] / "segments" / "streams").rglob("*.seg")
+    damaged = bytearray(segment.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    segment.write_bytes(damaged)
+    result = run("doctor", stored[0])
+    assert result.exit_code == 1
+    assert segment.name in result.stdout or "stream " in result.stdout
+    assert "1 finding" in result.stderr
+
+
+def test_doctor_rebuilds_a_lost_catalog(stored):
+    for part in stored[0].glob("catalog.sqlite*"):
+        part.unlink()
+    assert run("doctor", stored[0]).exit_code == 1
+    rebuilt = run("doctor", stored[0], "--rebuild-catalog")
+    assert rebuilt.exit_code == 0, rebuilt.output
+    with lamina.open(stored[0]) as db:
+        assert db.streams["plant", "pump"].count() == len(stored[1])
+
+
+def test_doctor_of_a_folder_that_is_no_database_says_so(tmp_path):
+    result = run("doctor", tmp_path)
+    assert result.exit_code == 1
+    assert "LAMINA" in result.stdout
+    assert "findings" in result.stderr

@@ -1,0 +1,206 @@
+"""Bounds that upkeep keeps: tails, log, disk, versions."""
+
+from __future__ import annotations
+
+import errno
+
+import numpy as np
+import pytest
+
+import lamina
+from lamina import errors
+from lamina.catalog.memory import MemoryCatalog
+from lamina.engine.open import Seams, assemble
+from lamina.engine.retention import apply_rules, set_default
+from lamina.storage.fileblobs import FileBlobs
+from lamina.storage.memory import MemoryFiles
+from lamina.testing import FaultyFiles, ManualClock, SeededRandom
+
+T0 = 1_500_000_000_000_000_000
+SMALL = lamina.Settings(
+    leaf_points=16, node_rows=4, flush_points=64, bulk_points=400, min_free=0, background=False
+)
+
+
+@pytest.fixture()
+def db(tmp_path):
+    with lamina.open(tmp_path / "db", settings=SMALL) as database:
+        yield database
+
+
+def fill(stream, batches, points=100):
+    for i in range(batches):
+        stream.insert(T0 + (i * points + np.arange(points)) * 10**6, np.arange(points) + float(i))
+
+
+def test_streams_past_the_threshold_are_flushed_and_no_others(db):
+    large, small = db.streams.create("c", "large"), db.streams.create("c", "small")
+    fill(large, 1)
+    fill(small, 1, 10)
+    db.upkeep.run_once()
+    assert large.slot.state.points == 0
+    assert small.slot.state.points == 10
+    assert (large.count(), small.count()) == (100, 10)
+
+
+def test_largest_tails_are_flushed_when_all_together_exceed_the_bound(tmp_path):
+    settings = SMALL._replace(flush_points=10**6, bulk_points=10**7, tails_limit=40_000)
+    with lamina.open(tmp_path, settings=settings) as db:
+        streams = [db.streams.create("c", str(i)) for i in range(4)]
+        for i, stream in enumerate(streams):
+            fill(stream, 1, 200 * (i + 1))
+        fill(streams[0], 1, 700)
+        db.upkeep.run_once()
+        assert db.publisher.tail_bytes <= 40_000
+        assert streams[0].slot.state.points == 0
+        assert streams[1].slot.state.points == 400
+
+
+def test_log_past_its_limit_is_freed_and_small_tails_survive_in_it(tmp_path):
+    settings = SMALL._replace(
+        flush_points=10**6, bulk_points=10**7, log_limit=300_000, log_file_bytes=50_000
+    )
+    with lamina.open(tmp_path, settings=settings) as db:
+        idle, busy = db.streams.create("c", "idle"), db.streams.create("c", "busy")
+        fill(idle, 3, 5)
+        idle.delete(T0, T0 + 1)
+        idle.insert([T0], [-1.0], policy="replace")
+        for _ in range(3):
+            fill(busy, 20)
+            fill(busy, 40, 100)
+            db.upkeep.run_once()
+        assert db.stats()["log_bytes"] <= 200_000
+        assert idle.slot.state.stages, "a small tail is copied, not flushed"
+        expected = [list(idle.values(version=v)) for v in range(10, idle.version + 1)]
+        db._lock_file.release()
+        db._closed = True
+    with lamina.open(tmp_path, settings=settings) as db:
+        idle = db.streams.get(idle.uuid)
+        assert [list(idle.values(version=v)) for v in range(10, idle.version + 1)] == expected
+        assert db.streams.get(busy.uuid).count() == 18_000
+        assert not db.degraded
+        assert not db.version_gaps
+
+
+def test_pruned_versions_are_gone_and_compaction_gives_space_back(db):
+    stream, other = db.streams.create("c", "a"), db.streams.create("c", "b")
+    fill(other, 2)
+    for i in range(30):
+        stream.insert(T0 + np.arange(300) * 10**6, np.arange(300) * float(i), policy="replace")
+        db.flush()
+    kept = {v: stream.values(version=v) for v in (stream.version - 2, stream.version)}
+    before = other.values()
+    assert db.compact() == 0, "everything is kept by default"
+    stream.set_oldest_version(stream.version - 2)
+    with stream.at() as view:
+        assert db.compact() > 0
+        assert len(view.values()) == 300
+    for version, samples in kept.items():
+        assert stream.values(version=version) == samples
+    with pytest.raises(errors.VersionNotAvailable):
+        stream.values(version=stream.version - 3)
+    assert other.values() == before
+    db.upkeep.delete_retired()
+    files = {blob.name for blob in db.blobs.list("")}
+    with db.catalog.snapshot() as catalog:
+        assert files == {row.name for row in catalog.segments()}
+
+
+def test_segments_are_kept_while_an_older_reader_needs_them(db):
+    stream = db.streams.create("c", "a")
+    for i in range(30):
+        stream.insert(T0 + np.arange(300) * 10**6, np.arange(300) * float(i), policy="replace")
+        db.flush()
+    with stream.at() as view:
+        files = {blob.name for blob in db.blobs.list("")}
+        stream.set_oldest_version(stream.version)
+        assert db.compact() != 0
+        assert files <= {blob.name for blob in db.blobs.list("")}
+        assert len(view.values()) == 300
+    db.upkeep.delete_retired()
+    assert not files <= {blob.name for blob in db.blobs.list("")}
+
+
+def test_space_of_obliterated_streams_comes_back(db):
+    stream, other = db.streams.create("c", "a"), db.streams.create("c", "b")
+    fill(stream, 50)
+    fill(other, 1, 10)
+    db.flush()
+    stream.obliterate()
+    assert db.compact() > 0
+    assert other.count() == 10
+    with db.catalog.snapshot() as catalog:
+        assert sum(row.bytes for row in catalog.segments()) < 10_000
+
+
+def test_retention_by_versions_spares_what_a_named_snapshot_needs(db):
+    stream, free = db.streams.create("c", "a"), db.streams.create("c", "b")
+    fill(stream, 5)
+    fill(free, 5)
+    db.snapshot("kept").close()
+    fill(stream, 5)
+    fill(free, 5)
+    set_default(db, {"versions": 2})
+    free.set_retention({"versions": 100})
+    assert apply_rules(db) == 1
+    assert stream.oldest_version == 15
+    assert free.oldest_version == 0
+    db.drop_snapshot("kept")
+    apply_rules(db)
+    assert stream.oldest_version == 19
+    with pytest.raises(errors.InvalidArgument):
+        stream.set_retention({"weeks": 2})
+
+
+def simulated(settings, files, clock=None):
+    return assemble(
+        Seams("sim", files, FileBlobs(files), MemoryCatalog, clock or ManualClock(10**15), SeededRandom(1)), settings
+    )
+
+
+def test_retention_by_age_waits_while_the_clock_has_jumped():
+    clock = ManualClock(10**15)
+    db = simulated(SMALL, MemoryFiles(), clock)
+    stream = db.streams.create("c", "a")
+    for _ in range(3):
+        fill(stream, 1)
+        db.flush()
+        clock.advance(3600)
+    stream.set_retention({"seconds": 4000})
+    clock.jump_wall(10 * 365 * 24 * 3600)
+    assert apply_rules(db) == 0, "a wall clock ten years ahead is not believed"
+    assert stream.oldest_version == 0
+    db.close()
+
+
+def test_full_disk_refuses_writes_keeps_reads_and_recovers():
+    files = FaultyFiles(MemoryFiles())
+    db = simulated(SMALL, files)
+    stream = db.streams.create("c", "a")
+    fill(stream, 1)
+    files.fail("write", error=errno.ENOSPC, persistent=True, path="tmp/")
+    db.upkeep.run_once()
+    assert db.upkeep.full
+    with pytest.raises(errors.NoSpace):
+        fill(stream, 1)
+    assert stream.count() == 100
+    files.heal()
+    db.upkeep.run_once()
+    fill(stream, 1)
+    assert stream.count() == 200
+    db.close()
+
+
+def test_failed_flush_stops_writing_and_loses_nothing():
+    files = FaultyFiles(MemoryFiles())
+    db = simulated(SMALL._replace(background=True), files)
+    stream = db.streams.create("c", "a")
+    fill(stream, 1, 50)
+    files.fail("sync")
+    with pytest.raises(errors.Unavailable):
+        fill(stream, 1, 50)
+    assert db.poisoned is not None
+    assert stream.count() == 50
+    with pytest.raises(errors.Unavailable):
+        fill(stream, 1, 50)
+    db.close()
