@@ -2,9 +2,9 @@
 
 SQLite's pages carry no checksum, so nothing is believed unseen:
 1. every row that leaves is checked against its row_crc, which covers the columns an index supplied as well;
-2. a miss is believed only after the rows on both sides of the gap were checked and lie on their sides: a
-   damaged key sends a binary search astray, and then a neighbour is the damaged row or lies on the wrong
-   side;
+2. a miss is believed only after the rows on both sides of the gap were checked, lie on their sides and
+   follow each other: a damaged key or pointer sends a binary search astray, and then a neighbour is the
+   damaged row, lies on the wrong side or has another neighbour when it is searched for itself;
 3. scans must ascend.
 What remains are losses of whole cells or pages that leave every neighbour intact; `check` finds those.
 """
@@ -85,6 +85,12 @@ def fail_read(error: Exception) -> NoReturn:
         # Our queries are right for the format that was checked at open: an SQL error is a damaged schema.
         raise Corrupt(f"the catalog is damaged: {error}; {ADVICE}") from error
     raise Unavailable(f"the catalog could not be read: {error}") from error
+
+
+def _argument(column: Any, like: object) -> Column:
+    """A column as it came from SQLite, as an argument of the type of `like`: texts come as bytes."""
+    found: Column = column.decode() if isinstance(like, str) else column
+    return found
 
 
 def _place(columns: Columns) -> tuple[Any, ...]:
@@ -179,9 +185,15 @@ class SqliteSnapshot(Reader):
         column: Any = key.encode() if isinstance(key, str) else key
         above = self._checked(table, _NEXT[table.name], (key,))
         below = self._checked(table, _PREVIOUS[table.name], (key,))
-        if (above is not None and above[0] <= column) or (below is not None and below[0] >= column):
+        if below is not None:
+            behind = self._checked(table, _NEXT[table.name], (_argument(below[0], key),))
+            if below[0] >= column or behind != above:
+                raise self._disorder(table, column)
+        if above is None:
+            return None
+        if above[0] <= column:  # type: ignore[operator]
             raise self._disorder(table, column)
-        return None if above is None else above[0]
+        return above[0]
 
     def _disorder(self, table: Table, near: object) -> Corrupt:
         return Corrupt(f"catalog, table {table.name}: rows out of order near {near!r}; {ADVICE}")
@@ -216,11 +228,14 @@ class SqliteSnapshot(Reader):
         found = tuple(part.encode() if isinstance(part, str) else part for part in key)
         names = ", ".join(STREAM.columns[i] for i in at)
         descending = ", ".join(f"{STREAM.columns[i]} DESC" for i in at)
-        above = self._checked(STREAM, f"{index} > {marks} ORDER BY {names} LIMIT 1", key)
+        behind = f"{index} > {marks} ORDER BY {names} LIMIT 1"
+        above = self._checked(STREAM, behind, key)
         below = self._checked(STREAM, f"{index} < {marks} ORDER BY {descending} LIMIT 1", key)
+        if below is not None:
+            place = [_argument(below[i], part) for i, part in zip(at, key, strict=True)]
+            if tuple(below[i] for i in at) >= found or self._checked(STREAM, behind, place) != above:
+                raise self._disorder(STREAM, found)
         if above is not None and tuple(above[i] for i in at) <= found:
-            raise self._disorder(STREAM, found)
-        if below is not None and tuple(below[i] for i in at) >= found:
             raise self._disorder(STREAM, found)
         return None
 
@@ -265,26 +280,39 @@ class SqliteSnapshot(Reader):
         )
 
     def _range(self, start: str, key: tuple[bytes, ...], inside: Callable[[Any], bool] | None) -> Iterator[Columns]:
-        """Checked streams from `key` on by collection, name and id, as long as `inside`. Rule 2 for both ends: the row
-        before is checked first, and the row that ends the range is looked at as any other, not left to SQL."""
+        """Checked streams from `key` on by collection, name and id, as long as `inside`. Rule 2 for both ends: the
+        row before must be smaller; the row that ends the range is looked at as any other, not left to SQL, and
+        searching for it must lead back to the last one given."""
         texts = [part.decode() for part in key]
         last: tuple[Any, ...] = ()
         if key:
-            below = self._checked(STREAM, f"{_BY_NAME} WHERE {start.format('<')} {_NAME_ORDER_DOWN} LIMIT 1", texts)
-            if below is not None:
-                last = _place(below)
-                if last[: len(key)] >= key:
-                    raise self._disorder(STREAM, last)
+            below = self._last_stream(f"WHERE {start.format('<')}", texts)
+            last = below or ()
         where = f" WHERE {start.format('>=')}" if key else ""
+        end: tuple[Any, ...] | None = None
         for columns in self._stream_rows(f"{_BY_NAME}{where} {_NAME_ORDER}", texts):
             STREAM.check(columns)
             place = _place(columns)
             if place <= last:
                 raise self._disorder(STREAM, place)
-            last = place
             if inside is not None and not inside(place):
-                return
+                end = place
+                break
+            last = place
             yield columns
+        if end is None:
+            found = self._last_stream("", ())
+        else:
+            found = self._last_stream(
+                "WHERE (collection, name, id) < (?, ?, ?)", (end[0].decode(), end[1].decode(), end[2])
+            )
+        if (found or ()) != last:
+            raise self._disorder(STREAM, last)
+
+    def _last_stream(self, where: str, arguments: Sequence[Column]) -> tuple[Any, ...] | None:
+        """Place of the last stream that fulfils a condition, checked."""
+        columns = self._checked(STREAM, f"{_BY_NAME} {where} {_NAME_ORDER_DOWN} LIMIT 1", arguments)
+        return None if columns is None else _place(columns)
 
     def collections(self, prefix: str = "") -> Iterator[str]:
         return self._collections(text_argument(prefix))

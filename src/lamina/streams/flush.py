@@ -63,7 +63,9 @@ def flush(
     """
     flushed = state.flushed
     source = _source(state, addition)
-    codec = flushed.codec or value_codecs.learn(source.values)
+    codec = flushed.codec
+    if codec is None or codec.degraded(source.values):
+        codec = value_codecs.learn(source.values)
     root = merge(
         flushed.root,
         source.times,

@@ -36,7 +36,7 @@ ROW = np.dtype(
         ("delta_count", "<u4"),
         ("pw", "u1"),
         ("kind", "u1"),
-        ("below", "<u2"),  # inner: number of rows
+        ("below", "<u2"),  # inner: number of rows; leaf: 1 if points were removed somewhere in its window
     ]
 )
 assert ROW.itemsize == 104, "rows of different widths could not be concatenated"

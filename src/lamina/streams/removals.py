@@ -69,5 +69,4 @@ class Ranges:
 
     def takes(self, times: Times) -> Mask:
         """Which of the times lie in a range."""
-        at = self.starts.searchsorted(times, "right") - 1
-        return (at >= 0) & (times < self.ends[np.maximum(at, 0)])
+        return self.starts.searchsorted(times, "right") > self.ends.searchsorted(times, "right")

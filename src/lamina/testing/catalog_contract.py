@@ -242,6 +242,7 @@ class CatalogContract:
         put(catalog, stream(3))  # the catalog goes on
 
     def test_the_applied_seq_never_falls(self, catalog: Catalog) -> None:
+        catalog.acquire_epoch("me")
         put(catalog, meta_applied_seq=7, last_wall_us=100)
         put(catalog, meta_applied_seq=5, last_wall_us=50)
         with catalog.snapshot() as snapshot:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from lamina.errors import Closed, InvalidArgument, NotFound, TooBig
+from lamina.storage.files import Buffer
 from lamina.storage.log import Log, Op, Sink, Ticket
 
 Opener = Callable[[Sink], Log]
@@ -144,7 +145,7 @@ class LogContract:
 
     def test_bodies_of_any_length_and_in_pieces_come_back(self, opener: Opener) -> None:
         log = opener(ListSink())
-        pieces = [b"a", bytearray(b"bc"), memoryview(b"0def0")[1:4], memoryview(bytes(16)).cast("Q")]
+        pieces: list[Buffer] = [b"a", bytearray(b"bc"), memoryview(b"0def0")[1:4], memoryview(bytes(16)).cast("Q")]
         for n in range(20):
             log.submit([Op(1, 1, n, [b"x" * n, *pieces])]).wait()
         log.close()

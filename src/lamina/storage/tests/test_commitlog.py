@@ -486,6 +486,59 @@ def test_an_interrupt_at_any_line_of_a_group_can_be_resumed() -> None:
     assert place > 25
 
 
+def test_after_an_interrupt_a_thread_of_the_log_finishes_though_nobody_waits() -> None:
+    memory = MemoryFiles()
+    point = Interrupts(0)
+    log = open_log(InterruptedFile(memory, point))  # type: ignore[arg-type]
+    tickets = [log.submit([op(1)]), log.submit([op(2)])]
+    point.left = 1
+    with pytest.raises(KeyboardInterrupt):
+        tickets[0].wait()
+    until(lambda: all(ticket.done for ticket in tickets))
+    assert [ticket.seq for ticket in tickets] == [1, 2]
+    log.close()
+
+
+def test_an_interrupt_while_acknowledging_loses_no_acknowledgement() -> None:
+    log = open_log(MemoryFiles())
+    called: list[str] = []
+    main = threading.get_ident()
+
+    def interrupted(ticket: Ticket) -> None:
+        called.append("first")
+        if threading.get_ident() == main:
+            raise KeyboardInterrupt
+
+    with log._role:  # keeps the keeper, which callbacks call, from being faster
+        tickets = [log.submit([op(n)]) for n in range(3)]
+        tickets[0].add_done_callback(interrupted)
+        tickets[2].add_done_callback(lambda t: called.append("last"))
+        with pytest.raises(KeyboardInterrupt):
+            log._run_group()
+    until(lambda: called == ["first", "first", "last"])
+    log.close()
+
+
+def test_only_the_interrupted_submission_is_numbered_again() -> None:
+    class Sink(ListSink):
+        def number(self, first_seq: int, ops: Sequence[Op]) -> object:
+            result = super().number(first_seq, ops)
+            if self.asked == [1, 3, 3, 5]:
+                raise KeyboardInterrupt
+            return result
+
+    sink = Sink()
+    log = open_log(MemoryFiles(), sink)
+    notes = (None, "refuse", None, None, None)
+    tickets = [log.submit([op(note=note), op()]) for note in notes]
+    with pytest.raises(KeyboardInterrupt):
+        tickets[0].wait()
+    tickets[-1].wait(10)
+    assert sink.asked == [1, 3, 3, 5, 5, 7]
+    assert [ticket.seq for ticket in tickets] == [1, 0, 3, 5, 7]
+    log.close()
+
+
 def test_a_file_left_by_an_interrupted_rotation_is_gone_before_the_next_write() -> None:
     """Invariant 3 of the folder: else a crash would find a newest file that knows nothing of later seqs."""
     memory = MemoryFiles()
