@@ -214,11 +214,15 @@ class Tokens:
             return _Known({row.name: row for row in snapshot.tokens()}, read_ns)
 
 
-def bootstrap(db: Database, api_token: str) -> None:
+def bootstrap(db: Database, api_token: str | None) -> None:
     """Make `api_token` the value of the provisioned full-access token `init-token`; a no-op if it already is.
 
-    To be called before `Tokens(db)`. Raises InvalidArgument (value).
+    Without a value an earlier `init-token` lives on as an ordinary token, which can be removed. To be called before
+    `Tokens(db)`. Raises InvalidArgument (value).
     """
+    if api_token is None:
+        _release(db)
+        return
     allowed = Permissions(full_access=True)
     with db.catalog.snapshot() as snapshot:
         row = next((row for row in snapshot.tokens() if row.name == INIT_TOKEN), None)
@@ -227,6 +231,13 @@ def bootstrap(db: Database, api_token: str) -> None:
         return
     row, _ = _make_row(db, INIT_TOKEN, allowed, 0, api_token, provisioned=True)
     db.metadata.put([row])
+
+
+def _release(db: Database) -> None:
+    with db.catalog.snapshot() as snapshot:
+        row = next((row for row in snapshot.tokens() if row.name == INIT_TOKEN and row.provisioned), None)
+    if row is not None:
+        db.metadata.put([row._replace(provisioned=False)])
 
 
 def _make_row(

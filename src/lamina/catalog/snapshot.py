@@ -1,7 +1,8 @@
 """One consistent state of a SQLite catalog: a read transaction on a connection of its own.
 
 SQLite's pages carry no checksum, so nothing is believed unseen:
-1. every row that leaves is checked against its row_crc, which covers the columns an index supplied as well;
+1. every row that leaves is checked against its row_crc, and must be the one that was asked for: an index
+   may lead to a sound but wrong one;
 2. a miss is believed only after the rows on both sides of the gap were checked, lie on their sides and
    follow each other: a damaged key or pointer sends a binary search astray, and then a neighbour is the
    damaged row, lies on the wrong side or has another neighbour when it is searched for itself;
@@ -191,7 +192,7 @@ class SqliteSnapshot(Reader):
                 raise self._disorder(table, column)
         if above is None:
             return None
-        if above[0] <= column:  # type: ignore[operator]
+        if above[0] <= column:
             raise self._disorder(table, column)
         return above[0]
 
@@ -222,10 +223,12 @@ class SqliteSnapshot(Reader):
 
     def _index_get(self, index: str, marks: str, key: tuple[Any, ...], at: tuple[int, ...]) -> StreamRow | None:
         """The stream with `key` in the columns `at`, by an index; rule 2 for a miss."""
+        found = tuple(part.encode() if isinstance(part, str) else part for part in key)
         for columns in self._fetch(f"{index} = {marks}", key):
             row: StreamRow = STREAM.decode(columns)
+            if tuple(columns[i] for i in at) != found:  # a sound row, but not the one this entry was made for
+                raise Corrupt(f"catalog, table stream: the index entry of {found!r} leads to {row.id}; {ADVICE}")
             return row
-        found = tuple(part.encode() if isinstance(part, str) else part for part in key)
         names = ", ".join(STREAM.columns[i] for i in at)
         descending = ", ".join(f"{STREAM.columns[i]} DESC" for i in at)
         behind = f"{index} > {marks} ORDER BY {names} LIMIT 1"

@@ -122,17 +122,18 @@ class Database:
 
     # -- writing ------------------------------------------------------------------------------------------------
 
-    def submit(self, ops: Sequence[Op]) -> Ticket:
-        """Queue ops for commit; the caller waits for the ticket. Raises Unavailable, Closed, NoSpace."""
-        self.check_writable()
+    def submit(self, ops: Sequence[Op], *, essential: bool = False) -> Ticket:
+        """Queue ops for commit; the caller waits for the ticket. `essential`: also on a full disk, because it frees
+        space. Raises Unavailable, Closed, NoSpace."""
+        self.check_writable(essential)
         self.upkeep.start()
-        return self._log.submit(ops)
+        return self._log.submit(ops, essential=essential)
 
-    def check_writable(self) -> None:
+    def check_writable(self, essential: bool = False) -> None:
         self.check_open()
         if self._failure is not None:
             raise Unavailable("writing stopped after a failure; reads go on, reopen to recover") from self._failure
-        if self.upkeep.full:
+        if self.upkeep.full and not essential:
             raise NoSpace("the disk is full: nothing can be flushed; reads go on, writes after space was freed")
         if self.publisher.tail_bytes > self._tails_limit:
             self._wait_for_room()

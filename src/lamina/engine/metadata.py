@@ -48,10 +48,11 @@ class Metadata:
         self.bytes_since_dump = 0
         self.failed: BaseException | None = None
 
-    def change(self, decide: Callable[[CatalogSnapshot], Change]) -> int:
+    def change(self, decide: Callable[[CatalogSnapshot], Change], *, essential: bool = False) -> int:
         """Apply what `decide` answers to a look at the catalog; the seq of its last op, 0 if nothing changed.
 
-        Raises what decide raises (nothing is changed then), Unavailable.
+        `essential`: also on a full disk, because it lets space be freed. Raises what decide raises (nothing is
+        changed then), Unavailable, NoSpace.
         """
         with self.lane:
             self._check()
@@ -61,7 +62,7 @@ class Metadata:
                 return 0
             ops = [Op(KIND, PUT, 0, [metafile.encode_put(row)]) for row in change.puts]
             ops += [Op(KIND, DEL, 0, [metafile.encode_delete(*deletion)]) for deletion in change.deletes]
-            return self._commit(ops, change)
+            return self._commit(ops, change, essential)
 
     def put(self, rows: Sequence[Row]) -> int:
         """Insert or replace rows of meta tables."""
@@ -85,11 +86,13 @@ class Metadata:
     def unpin(self, name: str) -> None:
         with self.lane:
             self._check()
-            self._commit([Op(KIND, UNPIN, 0, [metafile.encode_unpin(name)])], Change(deletes=[("pin", name)]))
+            self._commit(
+                [Op(KIND, UNPIN, 0, [metafile.encode_unpin(name)])], Change(deletes=[("pin", name)]), essential=True
+            )
 
-    def _commit(self, ops: list[Op], change: Change) -> int:
+    def _commit(self, ops: list[Op], change: Change, essential: bool) -> int:
         self.bytes_since_dump += sum(len(part) for op in ops for part in op.parts)
-        ticket = self._log.submit(ops)
+        ticket = self._log.submit(ops, essential=essential)
         ticket.wait()
         last = ticket.seq + len(ops) - 1
         self._apply(last, change)

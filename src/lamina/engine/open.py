@@ -9,7 +9,6 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 from typing import NamedTuple
 
 from lamina.catalog.catalog import Catalog, CatalogDelta
@@ -98,7 +97,7 @@ def _local(root: str, settings: Settings, create: bool, clock: Clock, random: Ra
 
     if not create and not os.path.exists(os.path.join(root, IDENTITY)):
         raise NotFound(f"there is no database at {root}")
-    Path(root).mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.makedirs(root, 0o700, exist_ok=True)
 
     def catalog() -> Catalog:
         from lamina.catalog.sqlite import SqliteCatalog

@@ -9,6 +9,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
+import numpy as np
+
 from lamina.engine.slots import Slot, Slots
 from lamina.errors import StreamNotFound
 from lamina.storage.log import Op
@@ -19,32 +21,13 @@ from lamina.streams.state import Flushed, StreamState
 META = 0
 
 
-class InsertNote:
-    """Rides on an INSERT or REPLACE op."""
-
-    __slots__ = ("change", "slot")
-
-    def __init__(self, slot: Slot, change: Insert) -> None:
-        self.slot = slot
-        self.change = change
-
-
-class DeleteNote:
-    """Rides on a DELETE op."""
-
-    __slots__ = ("change", "slot")
-
-    def __init__(self, slot: Slot, change: Delete) -> None:
-        self.slot = slot
-        self.change = change
-
-
-class ManyNote:
-    """Rides on an INSERT_MANY op: one change per slot."""
+class ChangeNote:
+    """Rides on INSERT, REPLACE and DELETE (one stream) and INSERT_MANY: a change for each slot, version 0 until it is
+    numbered."""
 
     __slots__ = ("changes", "slots")
 
-    def __init__(self, slots: list[Slot], changes: list[Insert]) -> None:
+    def __init__(self, slots: list[Slot], changes: list[Insert | Delete]) -> None:
         self.slots = slots
         self.changes = changes
 
@@ -52,10 +35,10 @@ class ManyNote:
 class RootNote:
     """Rides on a ROOT op. The object lock is held until it is published, so its version is known beforehand."""
 
-    __slots__ = ("change", "flushed", "root", "seen", "slot")
+    __slots__ = ("change", "flushed", "root", "seen", "slots")
 
     def __init__(self, slot: Slot, change: Insert, root: Root, flushed: Flushed, seen: StreamState) -> None:
-        self.slot = slot
+        self.slots = [slot]
         self.change = change
         self.root = root
         self.flushed = flushed
@@ -85,61 +68,50 @@ class Publisher:
 
     def number(self, first_seq: int, submitted: Sequence[Op]) -> object:
         """The version given: an int, a list for INSERT_MANY, None for ops without one. Raises StreamNotFound if a
-        stream was obliterated after the op was made."""
+        stream was obliterated after the op was made; nothing has a version then.
+
+        Repeatable: after an interrupt it is called again, and what has a version keeps it.
+        """
+        notes = [(op, op.note) for op in submitted if isinstance(op.note, ChangeNote | RootNote)]
+        for _, note in notes:
+            for slot in note.slots:
+                if slot.dead:
+                    raise StreamNotFound("stream does not exist")
         result: object = None
-        for op in submitted:
-            note = op.note
-            if isinstance(note, InsertNote | DeleteNote):
-                result = self._number_one(op, note)
-            elif isinstance(note, ManyNote):
-                result = self._number_many(op, note)
-            elif isinstance(note, RootNote):
-                self._check_alive(note.slot)
-                assert note.root.version == note.slot.numbered + 1, "a bulk insert holds the object lock"
-                note.slot.numbered = result = note.root.version
+        for op, note in notes:
+            if isinstance(note, ChangeNote):
+                result = self._number(op, note)
+            else:
+                (slot,) = note.slots
+                result = version = note.root.version
+                assert version - slot.numbered in (0, 1), "a bulk insert holds the object lock"
+                slot.numbered = version
         return result
 
-    def _number_one(self, op: Op, note: InsertNote | DeleteNote) -> int:
-        slot = note.slot
-        self._check_alive(slot)
-        slot.numbered = version = slot.numbered + 1
-        if isinstance(note, InsertNote):
-            note.change = note.change._replace(version=version)
-            op.parts[0] = ops.insert_head(version, len(note.change.times))
-        else:
-            note.change = note.change._replace(version=version)
-            op.parts[0] = ops.delete_body(*note.change)
-        return version
-
-    def _number_many(self, op: Op, note: ManyNote) -> list[int]:
-        import numpy as np
-
-        for slot in note.slots:
-            self._check_alive(slot)
-        versions = []
+    def _number(self, op: Op, note: ChangeNote) -> int | list[int]:
         for i, slot in enumerate(note.slots):
-            slot.numbered = version = slot.numbered + 1
-            note.changes[i] = note.changes[i]._replace(version=version)
-            versions.append(version)
-        op.parts[2] = np.array(versions, np.uint64).tobytes()
-        return versions
-
-    def _check_alive(self, slot: Slot) -> None:
-        if slot.dead:
-            raise StreamNotFound("stream does not exist")
+            change = note.changes[i]
+            if not change.version:
+                note.changes[i] = change = change._replace(version=slot.numbered + 1)
+            slot.numbered = max(slot.numbered, change.version)
+        if op.type == ops.INSERT_MANY:
+            versions = [change.version for change in note.changes]
+            op.parts[2] = np.array(versions, np.uint64).tobytes()
+            return versions
+        (change,) = note.changes
+        if isinstance(change, Delete):
+            op.parts[0] = ops.delete_body(*change)
+        else:
+            op.parts[0] = ops.insert_head(change.version, len(change.times))
+        return change.version
 
     def publish(self, first_seq: int, group: Sequence[Op]) -> None:
         with self._slots.publish_lock:
             for seq, op in enumerate(group, first_seq):
                 note = op.note
-                if isinstance(note, InsertNote):
-                    self._insert(note.slot, seq, note.change)
-                elif isinstance(note, ManyNote):
+                if isinstance(note, ChangeNote):
                     for slot, change in zip(note.slots, note.changes, strict=True):
-                        self._insert(slot, seq, change)
-                elif isinstance(note, DeleteNote):
-                    if note.change.version > note.slot.state.version:
-                        self._swap(note.slot, note.slot.state.delete(seq, note.change))
+                        self._change(slot, seq, change)
                 elif isinstance(note, RootNote):
                     self._root(note, seq)
                 elif isinstance(note, TailNote):
@@ -147,15 +119,19 @@ class Publisher:
                     if slot.state.version == note.version and slot.state.stages:
                         slot.state = slot.state._replace(needed_seq=seq)
 
-    def _insert(self, slot: Slot, seq: int, change: Insert) -> None:
+    def _change(self, slot: Slot, seq: int, change: Insert | Delete) -> None:
         state = slot.state
         if change.version <= state.version:
             return
-        self._swap(slot, state.insert(seq, change))
-        self._tell(slot, change)
+        if isinstance(change, Delete):
+            self._swap(slot, state.delete(seq, change))
+        else:
+            self._swap(slot, state.insert(seq, change))
+            self._tell(slot, change)
 
     def _root(self, note: RootNote, seq: int) -> None:
-        slot, state = note.slot, note.slot.state
+        (slot,) = note.slots
+        state = slot.state
         if note.root.version <= state.version:
             return
         self._swap(slot, state.flushed_to(note.flushed._replace(seq=seq), note.seen, seq))

@@ -59,7 +59,7 @@ def prune(db: Database, stream: Stream, version: int) -> int:
             return Change()
         return Change([row._replace(oldest_version=allowed)])
 
-    db.metadata.change(decide)
+    db.metadata.change(decide, essential=True)
     slot.oldest = max(slot.oldest, stream.row().oldest_version)
     return slot.oldest
 

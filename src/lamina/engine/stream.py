@@ -10,7 +10,7 @@ from lamina.catalog.catalog import CatalogSnapshot
 from lamina.catalog.rows import StreamRow
 from lamina.columns import Ranges, Samples, Summaries, Times, Values
 from lamina.engine.metadata import Change
-from lamina.engine.publish import DeleteNote, InsertNote
+from lamina.engine.publish import ChangeNote
 from lamina.engine.slots import Slot
 from lamina.engine.view import StreamView
 from lamina.errors import (
@@ -81,7 +81,7 @@ class Stream:
         if policy != "never" or len(columns[0]) + slot.state.points >= db.settings.bulk_points:
             return self._insert_resolved(columns, policy)
         change = Insert(0, *columns)
-        op = Op(ops.KIND, ops.INSERT, slot.id, ops.insert_parts(*change), InsertNote(slot, change))
+        op = Op(ops.KIND, ops.INSERT, slot.id, ops.insert_parts(*change), ChangeNote([slot], [change]))
         with db.slots.lock(slot.id):
             ticket = db.submit([op])
         ticket.wait()
@@ -106,7 +106,7 @@ class Stream:
             if len(columns[0]) + slot.state.points >= db.settings.bulk_points:
                 return db.sealer.insert_bulk(slot, change)
             kind = ops.INSERT if removed is None else ops.REPLACE
-            op = Op(ops.KIND, kind, slot.id, ops.insert_parts(*change), InsertNote(slot, change))
+            op = Op(ops.KIND, kind, slot.id, ops.insert_parts(*change), ChangeNote([slot], [change]))
             ticket = db.submit([op])
             ticket.wait()
             return cast(int, ticket.result)
@@ -115,12 +115,12 @@ class Stream:
         """Remove the points in [start, end) in a new version, which is returned; older versions keep them."""
         first, last = _delete_range(to_ns(start), to_ns(end))
         db = self._db
-        db.check_writable()
+        db.check_open()
         slot = self._alive()
         change = Delete(0, first, last)
-        op = Op(ops.KIND, ops.DELETE, slot.id, [ops.delete_body(*change)], DeleteNote(slot, change))
+        op = Op(ops.KIND, ops.DELETE, slot.id, [ops.delete_body(*change)], ChangeNote([slot], [change]))
         with db.slots.lock(slot.id):
-            ticket = db.submit([op])
+            ticket = db.submit([op], essential=True)
         ticket.wait()
         return cast(int, ticket.result)
 

@@ -12,7 +12,7 @@ import numpy as np
 from lamina.catalog.catalog import CatalogSnapshot
 from lamina.catalog.rows import BurntRow, StreamRow
 from lamina.engine.metadata import Change
-from lamina.engine.publish import ManyNote
+from lamina.engine.publish import ChangeNote
 from lamina.engine.stream import Stream
 from lamina.errors import AmbiguousStream, NotFound, StreamExists, StreamNotFound, TooBig, UuidBurnt
 from lamina.storage.log import Op
@@ -181,7 +181,7 @@ class Streams:
             np.concatenate([change.times for change in changes]),
             np.concatenate([change.values for change in changes]),
         )
-        op = Op(ops.KIND, ops.INSERT_MANY, 0, parts, ManyNote(slots, changes))
+        op = Op(ops.KIND, ops.INSERT_MANY, 0, parts, ChangeNote(slots, [*changes]))
         stripes = sorted({db.slots.stripe(slot.id) for slot in slots})
         for stripe in stripes:
             db.slots.lock(stripe).acquire()
@@ -213,7 +213,7 @@ class Streams:
     def obliterate(self, stream: Stream) -> None:
         """See Stream.obliterate."""
         db = self._db
-        db.check_writable()
+        db.check_writable(essential=True)
 
         def decide(catalog: CatalogSnapshot) -> Change:
             if catalog.stream(stream.id) is None:
@@ -222,7 +222,7 @@ class Streams:
 
         slot = stream.slot
         with db.sealer.exclusive(slot):  # a flush in progress would put the root's row back
-            db.metadata.change(decide)
+            db.metadata.change(decide, essential=True)
             db.publisher.obliterated(slot)
         self.obliterated += 1
 

@@ -230,7 +230,8 @@ class Upkeep:
                     if state.stages and not slot.dead:
                         parts = ops.tail_parts(list(state.runs()))
                         note = TailNote(slot, state.version)
-                        tickets.append(self._log.submit([Op(ops.KIND, ops.TAIL, slot.id, parts, note)]))
+                        op = Op(ops.KIND, ops.TAIL, slot.id, parts, note)
+                        tickets.append(self._log.submit([op], essential=True))
                 for ticket in tickets:
                     ticket.wait()
 

@@ -62,6 +62,8 @@ def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> It
     except UnknownFormat:
         raise
     except LaminaError as error:
+        if not (directory.root / CATALOG).exists():
+            raise
         yield Finding(IDENTITY, str(error))
     if not (directory.root / CATALOG).exists():
         yield Finding(CATALOG, "is missing: `lamina doctor --rebuild-catalog` makes it anew from segments and log")

@@ -259,8 +259,7 @@ def _tokens(db: Database, config: Config) -> Tokens | None:
     """Whom to let in; None: everybody."""
     if config.no_auth:
         return None
-    if config.api_token:
-        bootstrap(db, config.api_token)
+    bootstrap(db, config.api_token or None)
     tokens = Tokens(db)
     return tokens if tokens.list() else None
 

@@ -67,7 +67,8 @@ class Sink(Protocol):
 
     def number(self, first_seq: int, ops: Sequence[Op]) -> object:
         """Give versions to the ops of one submission, just before they are written. May raise a LaminaError: then
-        this submission alone is refused, takes no seq and leaves nothing. The result goes into the ticket."""
+        this submission alone is refused, takes no seq and leaves nothing. The result goes into the ticket. Must be
+        repeatable: after an interrupt it is called again with the same ops."""
         ...
 
     def publish(self, first_seq: int, ops: Sequence[Op]) -> None:
@@ -76,7 +77,7 @@ class Sink(Protocol):
 
 
 class ReplayFrame(NamedTuple):
-    """A valid frame found at recovery."""
+    """An unbroken run of ops of one file, found at recovery; the body is the file up to its end."""
 
     first_seq: int
     ops: NDArray[np.void]  # OP_HEADER fields plus "offset" u8: where the body starts inside `body`
@@ -127,7 +128,9 @@ class Log(Protocol):
     def published_seq(self) -> int: ...
 
     @property
-    def damage(self) -> Sequence[Damage]: ...
+    def damage(self) -> Sequence[Damage]:
+        """Complete once `replay` is exhausted."""
+        ...
 
     @property
     def bytes_kept(self) -> int:

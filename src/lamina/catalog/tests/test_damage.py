@@ -120,6 +120,37 @@ def test_a_file_that_is_no_catalog_is_corrupt_with_advice(path: str, damage: str
             content(SqliteCatalog.open(path, create=True))
 
 
+@pytest.mark.parametrize("index", ["stream_by_uuid", "stream_by_tags", "stream_by_name"])
+def test_an_index_entry_that_leads_to_another_row_is_corrupt(path: str, index: str):
+    catalog = SqliteCatalog.open(path, create=False)
+    rows = [stream(id, "c") for id in range(10, 20)]
+    put(catalog, *rows)
+    catalog.close()
+    with sqlite3.connect(path) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (index,)).fetchone()
+    connection.close()
+    keys = {"stream_by_uuid": uuid(14).bytes, "stream_by_tags": b'{"name":"s0014"}', "stream_by_name": b"s0014"}
+    data = bytearray(Path(path).read_bytes())
+    at = data.index(keys[index], (page - 1) * 4096, page * 4096) + len(keys[index])
+    assert data[at] == 14  # the id, behind the key
+    for other in (12, 13, 15, 17):
+        data[at] = other
+        Path(path).write_bytes(data)
+        catalog = SqliteCatalog.open_readonly(path)
+        with catalog.snapshot() as snapshot:
+            asks: dict[str, Any] = {
+                "stream_by_uuid": lambda s=snapshot: s.stream_by_uuid(uuid(14)),
+                "stream_by_tags": lambda s=snapshot: s.stream_by_tags("c", {"name": "s0014"}),
+                "stream_by_name": lambda s=snapshot: list(s.streams("c", tags={"name": "s0014"})),
+            }
+            with pytest.raises(Corrupt):
+                asks[index]()
+            if index == "stream_by_name":
+                with pytest.raises(Corrupt):
+                    list(snapshot.streams("c"))
+        catalog.close()
+
+
 def swap_children(path: str, tree: str) -> None:
     """Exchange first and last child of a b-tree's root page: whole leaves out of order, every cell intact."""
     with sqlite3.connect(path) as connection:

@@ -17,12 +17,10 @@ from lamina.storage.memory import MemoryFiles
 from lamina.testing import FaultyFiles, ManualClock, SeededRandom
 
 T0 = 1_500_000_000_000_000_000
-SMALL = lamina.Settings(
-    leaf_points=16, node_rows=4, flush_points=64, bulk_points=400, min_free=0, background=False
-)
+SMALL = lamina.Settings(leaf_points=16, node_rows=4, flush_points=64, bulk_points=400, min_free=0, background=False)
 
 
-@pytest.fixture()
+@pytest.fixture
 def db(tmp_path):
     with lamina.open(tmp_path / "db", settings=SMALL) as database:
         yield database
@@ -57,9 +55,7 @@ def test_largest_tails_are_flushed_when_all_together_exceed_the_bound(tmp_path):
 
 
 def test_log_past_its_limit_is_freed_and_small_tails_survive_in_it(tmp_path):
-    settings = SMALL._replace(
-        flush_points=10**6, bulk_points=10**7, log_limit=300_000, log_file_bytes=50_000
-    )
+    settings = SMALL._replace(flush_points=10**6, bulk_points=10**7, log_limit=300_000, log_file_bytes=50_000)
     with lamina.open(tmp_path, settings=settings) as db:
         idle, busy = db.streams.create("c", "idle"), db.streams.create("c", "busy")
         fill(idle, 3, 5)

@@ -132,3 +132,8 @@ def test_repair_sets_unknown_segments_aside_and_keeps_the_rest(path):
     assert (path / "quarantine" / damaged.name).exists()
     assert list(doctor.verify(path)) == []
     assert answers(path) == reference
+
+
+def test_folder_that_never_was_a_database_is_not_found(tmp_path):
+    with pytest.raises(lamina.LaminaError, match="not a database"):
+        list(doctor.verify(tmp_path))
