@@ -30,7 +30,7 @@ from lamina.storage.fileblobs import FileBlobs
 from lamina.storage.files import Files
 from lamina.storage.segment import segment_name
 from lamina.streams.node import ROW
-from lamina.streams.tree import Shape
+from lamina.streams.shape import Shape
 from lamina.time import Clock, SystemClock
 
 FORMAT = 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 from lamina.catalog.catalog import Catalog, CatalogDelta
 from lamina.catalog.rows import SegmentRow
@@ -21,12 +22,14 @@ from lamina.storage.blocks import BlockReader
 from lamina.storage.log import Log, Op
 from lamina.storage.segment import SegmentWriter, segment_name
 from lamina.streams import ops
-from lamina.streams.flush import Addition, flush
 from lamina.streams.node import BIAS
-from lamina.streams.segments import directory
+from lamina.streams.shape import Shape
 from lamina.streams.state import Flushed, StreamState
-from lamina.streams.tree import Shape
 from lamina.time import Clock
+
+if TYPE_CHECKING:
+    # What writes trees (flush, tree, leaves, history: 3 ms) is loaded by the first flush: a reader never needs it.
+    from lamina.streams.flush import Addition
 
 KIND = "streams"
 SEGMENT_IDS = 1000
@@ -147,6 +150,8 @@ class Sealer:
         The caller holds the object lock and has waited for everything submitted before, so the stream's state stands
         still. The new version is returned once it is durable and published.
         """
+        from lamina.streams.flush import Addition
+
         if len(slot.state.stages) > (0 if change.removed is not None else 1):
             self.flush([slot])
         with self._locks[slot.id % STRIPES]:
@@ -201,6 +206,8 @@ class Sealer:
     def _write(
         self, slot: Slot, state: StreamState, writer: SegmentWriter, addition: Addition | None = None
     ) -> Flushed:
+        from lamina.streams.flush import flush
+
         new = flush(
             state,
             out=writer,
@@ -214,6 +221,8 @@ class Sealer:
 
     def describe(self, slot: Slot, new: Flushed, writer: SegmentWriter) -> None:
         """The stream's section in a segment: enough to rebuild its catalog row."""
+        from lamina.streams.segments import directory
+
         first, last = span(new)
         state = slot.state
         writer.section(

@@ -10,10 +10,12 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from uuid import UUID
 
 from lamina.catalog.catalog import Catalog
 from lamina.catalog.rows import RootRow, StreamRow
 from lamina.codecs import values as value_codecs
+from lamina.errors import StreamNotFound
 from lamina.streams.node import NO_ROWS, ROW
 from lamina.streams.ops import Insert
 from lamina.streams.state import FIRST_VERSION, Flushed, StreamState, empty_state, split_pointer
@@ -63,8 +65,9 @@ class Slots:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self.publish_lock = threading.Lock()  # guards Slot.state, Slot.dead and the set of dirty slots
-        self._lock = threading.Lock()  # guards the two dictionaries below
+        self._lock = threading.Lock()  # guards the three dictionaries below
         self._living: weakref.WeakValueDictionary[int, Slot] = weakref.WeakValueDictionary()
+        self._by_uuid: weakref.WeakValueDictionary[bytes, Slot] = weakref.WeakValueDictionary()
         self._idle: OrderedDict[int, Slot] = OrderedDict()
         self.dirty: dict[int, Slot] = {}
         self._locks = [threading.RLock() for _ in range(STRIPES)]
@@ -78,13 +81,24 @@ class Slots:
         return stream % STRIPES
 
     def get(self, row: StreamRow) -> Slot:
-        """The slot of a stream whose row the caller has just read."""
+        """The slot of a stream whose row the caller has read. Raises StreamNotFound if it was obliterated since."""
         with self._lock:
             slot = self._living.get(row.id)
             if slot is None:
                 with self._catalog.snapshot() as snapshot:
-                    root = snapshot.root(row.id)
-                slot = self._add(row, root)
+                    current = snapshot.stream(row.id)
+                    if current is None:
+                        raise StreamNotFound("stream does not exist")
+                    slot = self._add(current, snapshot.root(row.id))
+            self._touch(slot)
+            return slot
+
+    def find(self, uuid: UUID) -> Slot | None:
+        """The slot of a stream in use, without a look into the catalog."""
+        with self._lock:
+            slot = self._by_uuid.get(uuid.bytes)
+            if slot is None or slot.dead:
+                return None
             self._touch(slot)
             return slot
 
@@ -108,7 +122,9 @@ class Slots:
     def drop(self, stream: int) -> None:
         """Forget an obliterated stream."""
         with self._lock:
-            self._living.pop(stream, None)
+            slot = self._living.pop(stream, None)
+            if slot is not None:
+                self._by_uuid.pop(slot.uuid, None)
             self._idle.pop(stream, None)
         self.dirty.pop(stream, None)
 
@@ -119,7 +135,7 @@ class Slots:
     def _add(self, row: StreamRow, root: RootRow | None) -> Slot:
         state = empty_state(row.id) if root is None else empty_state(row.id, flushed_of(root))
         slot = Slot(row.id, row.uuid.bytes, state, row.oldest_version, root.version if root is not None else 0)
-        self._living[row.id] = slot
+        self._living[row.id] = self._by_uuid[slot.uuid] = slot
         return slot
 
     def _touch(self, slot: Slot) -> None:

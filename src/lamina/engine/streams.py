@@ -89,6 +89,9 @@ class Streams:
     def get(self, uuid: UUID) -> Stream:
         """The stream with this uuid. Raises StreamNotFound."""
         self._db.check_open()
+        slot = self._db.slots.find(uuid)
+        if slot is not None:
+            return Stream(self._db, slot)
         with self._db.catalog.snapshot() as catalog:
             row = catalog.stream_by_uuid(uuid)
         if row is None:
