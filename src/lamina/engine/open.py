@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
@@ -131,13 +131,14 @@ def assemble(
         with catalog.snapshot() as snapshot:
             meta_applied_seq = snapshot.database().meta_applied_seq
             segments = {segment.id: segment for segment in snapshot.segments()}
+        applied_seq = max([meta_applied_seq, *(segment.max_seq for segment in segments.values())])
         slots = Slots(catalog)
         publisher = Publisher(slots, settings.flush_points)
         log = CommitLog.open(
             seams.files,
             database_id=database_id,
             epoch=epoch,
-            applied_seq=max([meta_applied_seq, *(segment.max_seq for segment in segments.values())]),
+            applied_seq=applied_seq,
             sink=publisher,
             settings=settings,
             clock=seams.clock,
@@ -167,7 +168,9 @@ def assemble(
             database_id=database_id,
             epoch=epoch,
         )
-        _sweep(seams, catalog, segments, recovered, sealer, epoch, bool(log.damage or recovered.gaps))
+        begins_late = any(damage.first_missing == applied_seq + 1 for damage in log.damage)
+        damaged = bool(log.damage or recovered.gaps)
+        _sweep(seams, catalog, segments, recovered, sealer, epoch, damaged, begins_late)
         parts = Parts(
             seams.path, database_id, epoch, settings, seams.files, seams.blobs, catalog, log, read, slots,
             publisher, sealer, metadata, Leases(), seams.clock, seams.random, lock,
@@ -253,14 +256,22 @@ def _sweep(
     sealer: Sealer,
     epoch: int,
     damaged: bool,
+    begins_late: bool,
 ) -> None:
-    """Files of an unfinished publication go; bulk segments that the log commits stay. After damage nothing goes."""
+    """Files of an unfinished publication go; bulk segments that the log commits stay. After damage nothing goes.
+
+    Raises Corrupt if the catalog turns out to be older than the segments: what it does not know may be all there is.
+    """
     blobs = seams.blobs
     for info in seams.files.list("tmp"):
         seams.files.unlink(f"tmp/{info.name}")
     known = {segment.name for segment in segments.values()}
     named = {segment_name(KIND, id): id for id in recovered.bulk_segments}
-    for blob in list(blobs.list("")):
+    found = list(blobs.list(""))
+    unknown = [blob.name for blob in found if blob.name not in known and blob.name not in named]
+    if unknown:
+        _refuse_older(catalog, unknown, begins_late)
+    for blob in found:
         if blob.name in named and blob.name not in known:
             id = named[blob.name]
             sealer.bulk_segments[id] = SegmentRow(
@@ -275,3 +286,15 @@ def _sweep(
         for segment in retired:
             blobs.delete(segment.name)
         catalog.commit(delta)
+
+
+def _refuse_older(catalog: Catalog, unknown: Sequence[str], begins_late: bool) -> None:
+    """A crash leaves unknown segments too, but with ids the catalog has reserved, and a log that begins where the
+    catalog ends."""
+    highest = max(int(name.rpartition("/")[2].removesuffix(".seg"), 16) for name in unknown)
+    (next_id,) = catalog.reserve("segment", 1)
+    if begins_late or highest >= next_id:
+        raise Corrupt(
+            f"{CATALOG} is older than the segments, {len(unknown)} of which it does not know (restored from a backup?):"
+            " run `lamina doctor --rebuild-catalog`"
+        )

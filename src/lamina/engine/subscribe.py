@@ -10,6 +10,7 @@ from uuid import UUID
 
 from lamina.columns import Samples
 from lamina.engine.slots import Slot
+from lamina.errors import Closed
 from lamina.streams.ops import Insert
 
 if TYPE_CHECKING:
@@ -29,9 +30,11 @@ class Subscription:
         self._closed = False
 
     def add(self, uuids: Iterable[UUID]) -> None:
-        """Follow more streams from now on. Raises StreamNotFound; those named before it are followed."""
+        """Follow more streams from now on. Raises StreamNotFound (those named before it are followed), Closed."""
         for uuid in uuids:
             slot = self._db.streams.get(uuid).slot
+            if self._closed:
+                raise Closed("the subscription is closed")
             if slot.id not in self._slots:
                 listener = self._listener(uuid)
                 self._slots[slot.id] = (slot, listener)

@@ -326,6 +326,9 @@ def test_subscription_delivers_inserts_and_overflows_loudly(db, stream):
     assert sub.overflowed
     sub.close()
     stream.insert(*columns(1, 500))
+    with pytest.raises(errors.Closed):
+        sub.add([stream.uuid])
+    assert stream.slot.subscribers == ()
 
 
 def test_second_opener_fails_at_once(tmp_path):
