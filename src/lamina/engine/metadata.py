@@ -14,7 +14,7 @@ from typing import Any
 from lamina.catalog import metafile
 from lamina.catalog.catalog import Catalog, CatalogDelta, CatalogSnapshot
 from lamina.catalog.rows import PinRow, Row
-from lamina.errors import LaminaError, Unavailable
+from lamina.errors import Unavailable
 from lamina.storage.log import Log, Op
 from lamina.time import Clock
 
@@ -38,14 +38,18 @@ class Change:
 class Metadata:
     """Thread-safe: the lane's lock orders all changes."""
 
-    def __init__(self, catalog: Catalog, log: Log, clock: Clock, epoch: int) -> None:
+    def __init__(
+        self, catalog: Catalog, log: Log, clock: Clock, epoch: int, applied_seq: int, dumped_seq: int
+    ) -> None:
+        """`applied_seq`: of the catalog; `dumped_seq`: up to which the newest meta segment has all, 0 = there is none."""
         self.lane = threading.Lock()  # held from the check to the answer; the first of all locks
         self._catalog = catalog
         self._log = log
         self._clock = clock
         self._epoch = epoch
         self.generation = 0  # +1 per change: caches of rows compare it
-        self.bytes_since_dump = 0
+        self.dumped_seq = dumped_seq
+        self.bytes_since_dump = int(applied_seq > dumped_seq)  # how many are unknown of an earlier life
         self.failed: BaseException | None = None
 
     def change(self, decide: Callable[[CatalogSnapshot], Change], *, essential: bool = False) -> int:
@@ -77,6 +81,7 @@ class Metadata:
             self._check()
             created_us = self._clock.wall_us()
             op = Op(KIND, PIN, 0, [metafile.encode_pin(name, created_us)])
+            self.bytes_since_dump += _size([op])
             ticket = self._log.submit([op])
             ticket.wait()
             row = PinRow(name, ticket.seq, created_us)
@@ -111,6 +116,11 @@ class Metadata:
             raise
         self.generation += 1
 
+    def dumped(self, seq: int) -> None:
+        """A meta segment has everything up to `seq`. The lane is held."""
+        self.dumped_seq = seq
+        self.bytes_since_dump = 0
+
     def _check(self) -> None:
         if self.failed is not None:
             message = "metadata changes stopped after a failed catalog commit; reopen the database to recover"
@@ -126,6 +136,11 @@ class Metadata:
             self._catalog.commit(delta)
         if changes:
             self.generation += 1
+            self.bytes_since_dump += 1
+
+
+def _size(ops: Sequence[Op]) -> int:
+    return sum(memoryview(part).nbytes for op in ops for part in op.parts)
 
 
 def _with_roots(deletes: Sequence[Deletion]) -> list[Deletion]:
@@ -134,15 +149,8 @@ def _with_roots(deletes: Sequence[Deletion]) -> list[Deletion]:
 
 
 def decoded(type: int, seq: int, body: bytes) -> Change:
-    """The change a meta op carries. Raises Corrupt."""
+    """The change a meta op carries; a PIN pins its own seq. Raises Corrupt."""
     found = metafile.decode(type, body)
-    if not isinstance(found, metafile.MetaChange):
-        raise LaminaError(f"meta op {type}")
-    return _change(found, seq)
-
-
-def _change(found: metafile.MetaChange, seq: int) -> Change:
-    if found.row is not None:
-        row = found.row._replace(seq=seq) if isinstance(found.row, PinRow) else found.row
-        return Change([row])
-    return Change(deletes=[(found.table, found.key)])
+    if found.row is None:
+        return Change(deletes=[(found.table, found.key)])
+    return Change([found.row._replace(seq=seq) if type == PIN else found.row])
