@@ -22,7 +22,7 @@ Values = NDArray[np.float64]
 
 
 class Columns:
-    """Base of the bundles: fields in order, equality, length, conversions."""
+    """Base of the bundles: `fields` names the columns in order; equality compares all values; conversions."""
 
     __slots__ = ()
     fields: tuple[str, ...] = ()
@@ -69,7 +69,10 @@ class Columns:
 
 
 class Samples(Columns):
-    """Points of a stream: time int64 ns, value float64; ascending time, equal times in insertion order."""
+    """Points of a stream: time int64 ns, value float64; ascending time, equal times in insertion order.
+
+    Iterating gives (time, value) pairs of Python numbers.
+    """
 
     __slots__ = ("time", "value")
     fields = ("time", "value")
@@ -83,6 +86,7 @@ class Samples(Columns):
 
     @staticmethod
     def concat(parts: Sequence[Samples]) -> Samples:
+        """All parts one behind the other; a single one is returned as it is."""
         if len(parts) == 1:
             return parts[0]
         if not parts:
@@ -94,7 +98,7 @@ class Summaries(Columns):
     """Summaries of windows: time int64 (window start, ns), min, mean, max float64, count uint64, stddev float64.
 
     stddev is the population standard deviation. An empty window, where it is given at all, has count 0 and 0.0
-    in every statistic.
+    in every statistic. Iterating gives tuples in the order of the fields.
     """
 
     __slots__ = ("count", "max", "mean", "min", "stddev", "time")
@@ -115,6 +119,7 @@ class Summaries(Columns):
 
     @staticmethod
     def concat(parts: Sequence[Summaries]) -> Summaries:
+        """All parts one behind the other; a single one is returned as it is."""
         if len(parts) == 1:
             return parts[0]
         if not parts:
@@ -124,7 +129,10 @@ class Summaries(Columns):
 
 
 class Ranges(Columns):
-    """Disjoint ranges of time in ascending order: start (inclusive) and end (exclusive), int64 ns."""
+    """Disjoint ranges of time in ascending order: start (inclusive) and end (exclusive), int64 ns.
+
+    Iterating gives (start, end) pairs of Python numbers.
+    """
 
     __slots__ = ("end", "start")
     fields = ("start", "end")
@@ -132,6 +140,12 @@ class Ranges(Columns):
     def __init__(self, start: Times, end: Times) -> None:
         self.start = start
         self.end = end
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A pandas.DataFrame with the columns `start` and `end` (UTC)."""
+        pd = _library("pandas", "pandas")
+        columns = {name: getattr(self, name).view("datetime64[ns]") for name in self.fields}
+        return pd.DataFrame({name: pd.DatetimeIndex(column, tz="UTC") for name, column in columns.items()})
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         return zip(self.start.tolist(), self.end.tolist(), strict=True)

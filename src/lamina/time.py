@@ -22,6 +22,7 @@ LAST_TIME = MAX_TIME - 2
 """The largest time a point may have."""
 
 TimeLike = Union[int, str, dt.datetime, "np.datetime64", "np.integer"]
+WidthLike = Union[int, str, dt.timedelta, "np.timedelta64", "np.integer"]
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MICROSECOND = dt.timedelta(microseconds=1)
@@ -71,7 +72,7 @@ def _parse_iso(text: str) -> int:
     return (aware - _EPOCH) // _MICROSECOND * 1000 + int(fraction.ljust(9, "0") or 0)
 
 
-def to_interval_ns(value: int | str | dt.timedelta | np.timedelta64) -> int:
+def to_interval_ns(value: WidthLike) -> int:
     """Nanoseconds of a width: int (ns), timedelta, numpy.timedelta64, or text such as "1s", "250ms", "2h"."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 
 import typer
 
 from lamina.cli import backup, demo, doctor, export, import_, inspect, restore, serve, token, version
 from lamina.errors import LaminaError
+from lamina.time import SystemClock
+
+LINGER_S = 0.5
+"""For threads that are about to end. The interpreter would wait for all of them, as long as they take: a call that
+still computes would keep an ended server from ending in time."""
 
 app = typer.Typer(
     name="lamina",
@@ -37,7 +44,24 @@ def run() -> None:
     except (LaminaError, OSError) as error:
         text = str(error) or type(error).__name__
         print(f"lamina: {text}", file=sys.stderr)
-        sys.exit(2)
+        _leave(2)
     except KeyboardInterrupt:
         print("lamina: interrupted", file=sys.stderr)
-        sys.exit(130)
+        _leave(130)
+    except SystemExit as end:
+        _leave(end.code)
+
+
+def _leave(code: str | int | None) -> None:
+    """End the process with this code, whatever its other threads do. Every database is closed by now."""
+    clock = SystemClock()
+    deadline = clock.monotonic_ns() + int(LINGER_S * 1e9)
+    for thread in threading.enumerate():
+        if thread is threading.main_thread() or thread.daemon:
+            continue
+        thread.join(max(0.0, (deadline - clock.monotonic_ns()) / 1e9))
+        if thread.is_alive() and (code is None or isinstance(code, int)):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code or 0)
+    sys.exit(code)

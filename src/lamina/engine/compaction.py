@@ -58,7 +58,7 @@ def compact(db: Database, progress: Callable[[int, int], None] | None = None) ->
             return -written  # the next pass finds what is left
         written += _rewrite(db, streams[begin : begin + BATCH_STREAMS], victims.keys())
         if progress is not None:
-            progress(begin, len(streams))
+            progress(min(begin + BATCH_STREAMS, len(streams)), len(streams))
     _retire(db, list(victims.values()))
     return sum(row.bytes for row in victims.values()) - written
 

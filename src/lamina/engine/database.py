@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamina.catalog.catalog import Catalog, CatalogDelta
 from lamina.catalog.rows import PinRow
+from lamina.engine.clockguard import ClockGuard
 from lamina.engine.leases import Leases
 from lamina.engine.metadata import Metadata
 from lamina.engine.publish import Publisher
@@ -64,10 +65,10 @@ class Parts(NamedTuple):
 
 
 class Database:
-    """An open database; a context manager. Thread-safe. Make one with `lamina.open`.
+    """An open database; a context manager that closes it. Thread-safe. Made by `lamina.open`.
 
-    `streams` holds the streams. Every method raises Closed after `close()`, and in a forked child of the process
-    that opened it (spawn works).
+    `streams` holds the streams, `path` is the directory, `id` its 16 random bytes, `settings` what it was opened with.
+    Every method raises Closed after `close()`, and in a forked child of the process that opened it (spawn works).
     """
 
     def __init__(self, parts: Parts, gaps: dict[int, tuple[int, int]]) -> None:
@@ -93,6 +94,8 @@ class Database:
         self._close_lock = threading.Lock()  # guards _closed
         self._failure: BaseException | None = None
         self._gaps = gaps
+        with parts.catalog.snapshot() as catalog:
+            self._clock_guard = ClockGuard(parts.clock, catalog.database().last_wall_us)
         self._maintained_ns = parts.clock.monotonic_ns()
         self._compactor: threading.Thread | None = None
         self._reclaimed = 0  # obliterated streams whose space compaction has looked for
@@ -159,14 +162,17 @@ class Database:
     # -- the whole ----------------------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Put everything unflushed into segments now and trim the log. Never needed for durability or visibility."""
+        """Put everything unflushed into segments now and trim the log. Never needed for durability or visibility.
+
+        Raises OSError, Unavailable, NoSpace; what was unflushed stays in the log then."""
         self.check_writable()
         self.upkeep.flush_all()
 
     def snapshot(self, name: str | None = None) -> Snapshot:
         """The whole database as it is now, readable until closed.
 
-        With a name it is kept across restarts, until `drop_snapshot(name)`: `open_snapshot(name)` reads it again.
+        With a name it is kept across restarts, until `drop_snapshot(name)`: `open_snapshot(name)` reads it again. A
+        name in use is moved to now. Costs one commit with a name, nothing without. Raises Unavailable, NoSpace (name).
         """
         from lamina.engine.snapshot import Snapshot
 
@@ -177,7 +183,7 @@ class Database:
         return Snapshot(self, self.metadata.pin(name).seq, name)
 
     def open_snapshot(self, name: str) -> Snapshot:
-        """A named snapshot. Raises NotFound."""
+        """A named snapshot, opened again; close it. Raises NotFound."""
         from lamina.engine.snapshot import Snapshot
 
         self.check_open()
@@ -188,21 +194,34 @@ class Database:
         return Snapshot(self, pin.seq, name)
 
     def snapshots(self) -> list[PinRow]:
-        """Named snapshots: name, seq, created_us."""
+        """Named snapshots by name: rows of name, seq and created_us (µs since the epoch)."""
         self.check_open()
         with self.catalog.snapshot() as catalog:
             return list(catalog.pins())
 
     def drop_snapshot(self, name: str) -> None:
-        """Raises NotFound."""
+        """Forget a named snapshot: what only it needed may be pruned and compacted. Raises NotFound."""
         self.check_writable()
         with self.catalog.snapshot() as catalog:
             if catalog.pin(name) is None:
                 raise NotFound(f"no snapshot is named {name!r}")
         self.metadata.unpin(name)
 
+    def set_retention(self, rule: Mapping[str, int] | None) -> None:
+        """The rule for streams without one of their own (see Stream.set_retention); None, the default: keep all
+        versions."""
+        from lamina.engine.retention import set_default
+
+        self.check_writable()
+        set_default(self, rule)
+
     def compact(self, progress: Callable[[int, int], None] | None = None) -> int:
-        """Give back space of pruned versions and obliterated streams; bytes freed. Long: calls progress(done, all)."""
+        """Give back space of pruned versions and obliterated streams; bytes freed, net of what was written instead.
+
+        Segments less than half alive are rewritten; their files go when no open view needs them. Reads the inner nodes
+        of every kept version (0.1 B per point) and may take long: calls progress(streams done, all of them). Readers
+        and writers go on meanwhile.
+        """
         from lamina.engine.compaction import compact
 
         self.check_writable()
@@ -217,7 +236,7 @@ class Database:
         self._maintained_ns = now
         from lamina.engine.retention import apply_rules
 
-        reclaim = apply_rules(self) > 0 or self.streams.obliterated > self._reclaimed
+        reclaim = apply_rules(self, self._clock_guard.trusted()) > 0 or self.streams.obliterated > self._reclaimed
         if reclaim and (self._compactor is None or not self._compactor.is_alive()):
             self._reclaimed = self.streams.obliterated
             self._compactor = threading.Thread(target=self._compact_quietly, name="lamina-compaction", daemon=True)
@@ -234,12 +253,12 @@ class Database:
 
     @property
     def poisoned(self) -> BaseException | None:
-        """Why writing stopped; None while all is well."""
+        """The error that stopped writing (law 8); None while all is well. Reopening recovers what was acknowledged."""
         return self._failure or self._log.poisoned or self.metadata.failed
 
     @property
     def degraded(self) -> Sequence[Damage]:
-        """Acknowledged changes that recovery found missing."""
+        """Acknowledged changes that recovery found missing: path of the log file, first and last missing seq."""
         return self._log.damage
 
     @property
@@ -287,7 +306,11 @@ class Database:
             raise Closed("the database is closed")
 
     def close(self) -> None:
-        """Finish what was submitted, flush what is cheap, release the directory. Idempotent."""
+        """Finish what was submitted, flush what is cheap, release the directory. Idempotent.
+
+        Up to 4,000,000 buffered points are flushed, a second or two; more stay in the log. Raises OSError if that
+        fails: the directory is released all the same, and nothing acknowledged is lost.
+        """
         with self._close_lock:
             if self._closed:
                 return

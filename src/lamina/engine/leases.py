@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 
 
 class Leases:
@@ -13,18 +12,21 @@ class Leases:
     def __init__(self) -> None:
         self._lock = threading.Lock()  # guards everything below
         self._generation = 0
-        self._readers: Counter[int] = Counter()
+        self._readers: dict[int, int] = {}  # generation -> open readers, at least one
         self._retired: list[tuple[int, list[int]]] = []
 
     def take(self) -> int:
         with self._lock:
-            self._readers[self._generation] += 1
-            return self._generation
+            generation = self._generation
+            self._readers[generation] = self._readers.get(generation, 0) + 1
+            return generation
 
     def give_back(self, lease: int) -> None:
         with self._lock:
-            self._readers[lease] -= 1
-            if not self._readers[lease]:
+            left = self._readers[lease] - 1
+            if left:
+                self._readers[lease] = left
+            else:
                 del self._readers[lease]
 
     def retire(self, segments: list[int]) -> None:

@@ -38,10 +38,8 @@ class Change:
 class Metadata:
     """Thread-safe: the lane's lock orders all changes."""
 
-    def __init__(
-        self, catalog: Catalog, log: Log, clock: Clock, epoch: int, applied_seq: int, dumped_seq: int
-    ) -> None:
-        """`applied_seq`: of the catalog; `dumped_seq`: up to which the newest meta segment has all, 0 = there is none."""
+    def __init__(self, catalog: Catalog, log: Log, clock: Clock, epoch: int, applied_seq: int, dumped_seq: int) -> None:
+        """`applied_seq`: of the catalog. `dumped_seq`: up to it the newest meta segment has everything; 0 = none."""
         self.lane = threading.Lock()  # held from the check to the answer; the first of all locks
         self._catalog = catalog
         self._log = log
@@ -96,7 +94,7 @@ class Metadata:
             )
 
     def _commit(self, ops: list[Op], change: Change, essential: bool) -> int:
-        self.bytes_since_dump += sum(len(part) for op in ops for part in op.parts)
+        self.bytes_since_dump += _size(ops)
         ticket = self._log.submit(ops, essential=essential)
         ticket.wait()
         last = ticket.seq + len(ops) - 1
@@ -109,6 +107,7 @@ class Metadata:
         delta.deletes += _with_roots(change.deletes)
         delta.meta_applied_seq = seq
         try:
+            self._log.sync()  # "os" mode: the catalog must not know more than the log will after a power loss
             self._catalog.commit(delta)
         except BaseException as error:
             # The op is durable, the tables may lack it: only recovery can bring them together again.

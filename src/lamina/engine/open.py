@@ -146,7 +146,8 @@ def assemble(
             inline=inline,
         )
         undo.callback(log.close)
-        metadata = Metadata(catalog, log, seams.clock, epoch)
+        dumped_seq = max((segment.max_seq for segment in segments.values() if segment.kind == "meta"), default=0)
+        metadata = Metadata(catalog, log, seams.clock, epoch, meta_applied_seq, dumped_seq)
         recovered = Replay(
             catalog=catalog,
             slots=slots,

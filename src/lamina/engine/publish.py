@@ -45,6 +45,10 @@ class RootNote:
         self.seen = seen
 
 
+_NUMBERED = (ChangeNote, RootNote)
+"""Notes of ops that get a version."""
+
+
 class TailNote:
     """Rides on a TAIL op: the changes up to `version` are in the log again."""
 
@@ -72,7 +76,7 @@ class Publisher:
 
         Repeatable: after an interrupt it is called again, and what has a version keeps it.
         """
-        notes = [(op, op.note) for op in submitted if isinstance(op.note, ChangeNote | RootNote)]
+        notes = [(op, op.note) for op in submitted if isinstance(op.note, _NUMBERED)]
         for _, note in notes:
             for slot in note.slots:
                 if slot.dead:
@@ -92,7 +96,12 @@ class Publisher:
         for i, slot in enumerate(note.slots):
             change = note.changes[i]
             if not change.version:
-                note.changes[i] = change = change._replace(version=slot.numbered + 1)
+                version = slot.numbered + 1
+                if isinstance(change, Insert):  # spelt out: _replace takes 2 µs
+                    change = Insert(version, change.times, change.values, change.removed)
+                else:
+                    change = Delete(version, change.start, change.end)
+                note.changes[i] = change
             slot.numbered = max(slot.numbered, change.version)
         if op.type == ops.INSERT_MANY:
             versions = [change.version for change in note.changes]

@@ -248,6 +248,9 @@ class Replay:
         return state.insert(seq, change)
 
     def _rooted(self, stream: int, state: StreamState, seq: int, root: Root) -> StreamState:
+        if root.version == state.flushed.version and seq != state.flushed.seq:
+            # A rebuilt catalog: when the segment was written, the op had no seq yet.
+            return state._replace(flushed=state.flushed._replace(seq=seq), seq=max(state.seq, seq))
         if root.version <= state.version:
             return state
         self._gaps.pop(stream, None)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from lamina.catalog.catalog import CatalogSnapshot
-from lamina.catalog.rows import SettingRow, StreamRow
+from lamina.catalog.rows import SettingRow
 from lamina.engine.metadata import Change
 from lamina.errors import InvalidArgument, StreamNotFound
 from lamina.streams import history
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 SETTING = "retention"
 """Name of the database-wide rule among the settings."""
 
-JUMP_US = 24 * 3600 * 1_000_000
-"""A wall clock so far ahead of the last one persisted is not believed for deletion by age (law 11)."""
-
-
 def check_rule(rule: Mapping[str, int]) -> dict[str, int]:
     """{"versions": n} or {"seconds": s}, both at least 1. Raises InvalidArgument."""
     checked = dict(rule)
@@ -36,7 +32,7 @@ def check_rule(rule: Mapping[str, int]) -> dict[str, int]:
 
 
 def set_default(db: Database, rule: Mapping[str, int] | None) -> None:
-    """The rule for streams without one of their own; None: keep all versions."""
+    """The rule for streams without one of their own, durable; None: keep all versions. Raises InvalidArgument."""
     if rule is None:
         db.metadata.delete("setting", SETTING)
     else:
@@ -44,7 +40,9 @@ def set_default(db: Database, rule: Mapping[str, int] | None) -> None:
 
 
 def prune(db: Database, stream: Stream, version: int) -> int:
-    """Give up the versions below `version`, as far as named snapshots allow; the oldest kept."""
+    """Give up the versions below `version`, as far as named snapshots allow; the oldest kept.
+
+    Raises InvalidArgument (above the latest version), StreamNotFound."""
     slot = stream.slot
     if version > slot.state.version:
         raise InvalidArgument(f"oldest version {version} is above the latest, {slot.state.version}")
@@ -64,11 +62,8 @@ def prune(db: Database, stream: Stream, version: int) -> int:
     return slot.oldest
 
 
-def due(db: Database, stream: Stream, row: StreamRow, default: dict[str, int] | None) -> int:
-    """The oldest version that the stream's rule (or the database's) keeps; 0 = all."""
-    rule = row.retention if row.retention is not None else default
-    if not rule:
-        return 0
+def due(db: Database, stream: Stream, rule: Mapping[str, int]) -> int:
+    """The oldest version that a rule keeps; 0 = all."""
     state = stream.slot.state
     if "versions" in rule:
         return max(state.version - rule["versions"] + 1, 0)
@@ -83,22 +78,20 @@ def due(db: Database, stream: Stream, row: StreamRow, default: dict[str, int] | 
     return oldest
 
 
-def apply_rules(db: Database) -> int:
-    """One pass over all streams with a rule; how many were pruned."""
+def apply_rules(db: Database, trust_clock: bool) -> int:
+    """One pass over all streams with a rule; how many were pruned. Rules by age wait unless the clock is trusted."""
     from lamina.engine.stream import Stream
 
     with db.catalog.snapshot() as catalog:
         setting = catalog.setting(SETTING)
-        last_wall_us = catalog.database().last_wall_us
     default = setting.value if setting is not None else None
-    if last_wall_us and db.clock.wall_us() - last_wall_us > JUMP_US:
-        return 0
     pruned = 0
     for row in db.streams.find_rows():
-        if row.retention is None and default is None:
+        rule = row.retention if row.retention is not None else default
+        if not rule or ("seconds" in rule and not trust_clock):
             continue
         stream = Stream(db, db.slots.get(row))
-        oldest = due(db, stream, row, default)
+        oldest = due(db, stream, rule)
         if oldest > max(row.oldest_version, FIRST_VERSION) and prune(db, stream, oldest) > row.oldest_version:
             pruned += 1
     return pruned

@@ -131,18 +131,27 @@ class Sealer:
         delta = CatalogDelta(self._epoch)
         if row is not None:
             delta.puts.append(row)
-        with self._bulk_lock:
-            bulk = dict(self.bulk_segments)
-        delta.puts += bulk.values()
+        bulk = self.unpublished()
+        delta.puts += bulk
         for slot, new in zip(slots, flushed, strict=True):
             delta.puts.append(row_of(slot.id, new, self._epoch))
             delta.expect_roots[slot.id] = slot.cataloged
         delta.last_wall_us = self._clock.wall_us()
         self._log.sync()  # "os" mode: the catalog must not know more than the log will after a power loss
         self._catalog.commit(delta)
+        self.published(bulk)
+
+    def unpublished(self) -> list[SegmentRow]:
+        """Rows of bulk segments for the next catalog commit. Older roots may live in them, so they must be in the
+        catalog before any ROOT op leaves the log."""
         with self._bulk_lock:
-            for id in bulk:
-                self.bulk_segments.pop(id, None)
+            return list(self.bulk_segments.values())
+
+    def published(self, rows: Sequence[SegmentRow]) -> None:
+        """These are in the catalog now."""
+        with self._bulk_lock:
+            for row in rows:
+                self.bulk_segments.pop(row.id, None)
 
     def insert_bulk(self, slot: Slot, change: ops.Insert) -> int:
         """Write a large batch straight into a segment, joined with what is buffered; the ROOT op commits it.
@@ -173,8 +182,9 @@ class Sealer:
                 ticket.wait()
             except StreamNotFound:
                 with self._bulk_lock:
-                    self.bulk_segments.pop(writer.id, None)
-                self._blobs.delete(segment_name(KIND, writer.id))
+                    known = self.bulk_segments.pop(writer.id, None) is None
+                if not known:  # else it is compaction's: the catalog names it, and nothing in it is alive
+                    self._blobs.delete(segment_name(KIND, writer.id))
                 raise
             return addition.version
 
@@ -220,11 +230,15 @@ class Sealer:
         return new
 
     def describe(self, slot: Slot, new: Flushed, writer: SegmentWriter) -> None:
-        """The stream's section in a segment: enough to rebuild its catalog row."""
+        """The stream's section in a segment: enough to rebuild its catalog row.
+
+        A bulk insert has no seq yet; the lowest it can get tells a rebuild which snapshots are older.
+        """
         from lamina.streams.segments import directory
 
         first, last = span(new)
         state = slot.state
+        recorded = new if new.seq else new._replace(seq=self._log.published_seq + 1)
         writer.section(
             object_id=slot.id,
             uuid=slot.uuid,
@@ -234,7 +248,7 @@ class Sealer:
             max_seq=new.seq,
             version=new.version,
             live=new.points,
-            directory=directory(new),
+            directory=directory(recorded),
         )
 
     def finish(self, writer: SegmentWriter, flushed: Sequence[Flushed]) -> SegmentRow:

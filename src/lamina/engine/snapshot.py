@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 
 class Snapshot:
-    """A context manager. Metadata is not versioned: `find` and names are those of now, data those of then.
+    """Made by `db.snapshot` and `db.open_snapshot`; a context manager. `seq` is the last change inside, `name` the
+    name it is kept under (None: until closed).
 
-    Opening a stream costs no copy; streams are independent reads, closed on their own or with the snapshot.
+    Metadata is not versioned: `streams` and names are those of now, data those of then. Opening a stream costs no copy;
+    views are independent reads, each to be closed on its own.
     """
 
     def __init__(self, db: Database, seq: int, name: str | None) -> None:
@@ -29,15 +31,16 @@ class Snapshot:
         self._open = True
 
     def stream(self, stream: Stream | UUID) -> StreamView:
-        """A stream as it was; version 10, empty, if it was created later. Raises StreamNotFound,
-        VersionNotAvailable (pruned since, only where the snapshot has no name)."""
+        """A stream as it was, as a view to be closed; version 10, empty, if it was created later. Raises
+        StreamNotFound (obliterated since), VersionNotAvailable (pruned since, only where the snapshot has no name),
+        Closed."""
         if not self._open:
             raise Closed("the snapshot is closed")
         handle = self._db.streams.get(stream) if isinstance(stream, UUID) else stream
         return handle.at(self.version(handle))
 
     def version(self, stream: Stream) -> int:
-        """The version of a stream in this snapshot."""
+        """The version of a stream in this snapshot; 10 if it was created later. Reads O(log16 flushes) blocks."""
         return version_at_seq(stream.slot.state, self.seq, self._db.read)
 
     def streams(self) -> Iterator[Stream]:
@@ -45,6 +48,7 @@ class Snapshot:
         return self._db.streams.find()
 
     def close(self) -> None:
+        """Let compaction have what only this snapshot needs; one with a name stays in the database. Idempotent."""
         if self._open:
             self._open = False
             self._db.leases.give_back(self._lease)

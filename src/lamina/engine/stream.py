@@ -25,7 +25,7 @@ from lamina.streams import batch, names, ops
 from lamina.streams.ops import Delete, Insert
 from lamina.streams.policy import Policy, check_policy, resolve
 from lamina.streams.versions import LATEST, view_at
-from lamina.time import LAST_TIME, MAX_TIME, MIN_TIME, TimeLike, to_ns
+from lamina.time import LAST_TIME, MAX_TIME, MIN_TIME, TimeLike, WidthLike, to_ns
 
 if TYPE_CHECKING:
     from lamina.engine.database import Database
@@ -48,6 +48,7 @@ class Stream:
 
     @property
     def id(self) -> int:
+        """Its number inside this database; never reused. The uuid is its name to the outside."""
         return self.slot.id
 
     def __eq__(self, other: object) -> bool:
@@ -112,7 +113,11 @@ class Stream:
             return cast(int, ticket.result)
 
     def delete(self, start: TimeLike, end: TimeLike) -> int:
-        """Remove the points in [start, end) in a new version, which is returned; older versions keep them."""
+        """Remove the points in [start, end) in a new version, which is returned; older versions keep them.
+
+        Always a version, also if nothing was there. Space comes back by retention and compaction only. Works below the
+        free-space limit. Raises InvalidTimeRange, StreamNotFound, Unavailable, Closed.
+        """
         first, last = _delete_range(to_ns(start), to_ns(end))
         db = self._db
         db.check_open()
@@ -125,7 +130,9 @@ class Stream:
         return cast(int, ticket.result)
 
     def flush(self) -> int:
-        """Put what is buffered into segments; the latest version (a flush is not one). Never needed for durability."""
+        """Put what is buffered into segments; the latest version (a flush is not one). Never needed for durability.
+
+        Raises StreamNotFound, OSError, Unavailable."""
         db = self._db
         db.check_writable()
         slot = self._alive()
@@ -135,7 +142,8 @@ class Stream:
 
     def obliterate(self) -> None:
         """Remove the stream with its metadata and all versions, at once and for good; its uuid is never given again,
-        its collection and tags become free. Space is given back by compaction."""
+        its collection and tags become free. Named snapshots do not keep it. Space is given back by compaction. Works
+        below the free-space limit. Raises StreamNotFound."""
         self._db.streams.obliterate(self)
 
     # -- reading ------------------------------------------------------------------------------------------------
@@ -146,7 +154,11 @@ class Stream:
         return self._alive().state.version
 
     def at(self, version: int = LATEST) -> StreamView:
-        """The stream as it was at a version, for several reads of the same; a context manager."""
+        """The stream as it was at a version, for several reads of the same; a context manager, to be closed.
+
+        Raises VersionNotAvailable (never given, or pruned), StreamNotFound. Cost: none for what is buffered and for the
+        latest root, else O(log16 flushes) block reads.
+        """
         self._db.check_open()
         slot = self._alive()
         lease = self._db.leases.take()
@@ -159,54 +171,76 @@ class Stream:
         return StreamView(self._db, slot, state, view, lease)
 
     def values(self, start: TimeLike = MIN_TIME, end: TimeLike = LAST_TIME + 1, version: int = LATEST) -> Samples:
-        """Points with start <= time < end, ascending, equal times in insertion order; all in memory."""
+        """Points with start <= time < end: time int64 ns ascending, value float64; equal times in insertion order.
+
+        All in memory, 16 B a point; `iter_values` is lazy. Without bounds: everything. Decodes the leaves of the range.
+        Wire: RawValuesParams.
+        """
         with self.at(version) as view:
             return view.values(start, end)
 
     def iter_values(
         self, start: TimeLike = MIN_TIME, end: TimeLike = LAST_TIME + 1, version: int = LATEST
     ) -> Iterator[Samples]:
-        """As values, lazily in chunks of bounded size; closing the iterator ends the read."""
+        """As values, lazily in chunks of some 130,000 points, none of them empty. Arguments are checked, and the
+        version is fixed, when the first chunk is asked for; closing the iterator ends the read."""
         with self.at(version) as view:
             yield from view.iter_values(start, end)
 
     def windows(
-        self, start: TimeLike, end: TimeLike, width: int | str, depth: int = 0, version: int = LATEST
+        self, start: TimeLike, end: TimeLike, width: WidthLike, depth: int = 0, version: int = LATEST
     ) -> Summaries:
-        """Summaries of the windows [start + k * width, start + (k + 1) * width) that end by `end`, empty ones with
-        count 0. `width` in ns or as text ("1s"). `depth` allows edges to be off by 2**depth ns, for speed."""
+        """Summaries of the windows [start + k * width, start + (k + 1) * width) that end by `end`, oldest first.
+
+        Empty windows are given with count 0 and zeros; a rest at the end shorter than `width` is left out. `width`:
+        ns, a timedelta, or text such as "1s"; 1..2**63 ns. `depth` (0..63) allows edges to be off by up to 2**depth
+        ns, for speed. Columns of one length n: time int64 (window start, ns), min, mean, max, stddev (population)
+        float64, count uint64. Raises InvalidTimeRange, InvalidWidth. Reads the rows inside and at most n + 1 leaves.
+        Source: BTrDB (FAST'16), statistical queries; wire: WindowsParams.
+        """
         with self.at(version) as view:
             return view.windows(start, end, width, depth)
 
     def iter_windows(
-        self, start: TimeLike, end: TimeLike, width: int | str, depth: int = 0, version: int = LATEST
+        self, start: TimeLike, end: TimeLike, width: WidthLike, depth: int = 0, version: int = LATEST
     ) -> Iterator[Summaries]:
-        """As windows, lazily."""
+        """As windows, lazily in chunks of at most 16,384; n may be beyond what memory holds."""
         with self.at(version) as view:
             yield from view.iter_windows(start, end, width, depth)
 
     def aligned_windows(self, start: TimeLike, end: TimeLike, pointwidth: int, version: int = LATEST) -> Summaries:
-        """Summaries of the 2**pointwidth ns windows between start and end, both rounded down; without empty ones.
-        Reads O(depth + n / 64) nodes; no leaf unless a leaf is wider than the window."""
+        """Summaries of the windows [k * 2**pointwidth, (k + 1) * 2**pointwidth) ns that have points, oldest first.
+
+        start and end are rounded down to a window: points before `start` inside the first window count, those of the
+        window that contains `end` do not. An end of MAX_TIME - 1 and above means no upper limit. Columns as of windows;
+        windows without points are absent. Raises InvalidTimeRange, InvalidWidth (pointwidth outside 0..63).
+        Reads O(depth + n / 64) nodes; no leaf unless a leaf is wider than the window.
+        Source: BTrDB (FAST'16), statistical range queries; wire: AlignedWindowsParams.
+        """
         with self.at(version) as view:
             return view.aligned_windows(start, end, pointwidth)
 
     def iter_aligned_windows(
         self, start: TimeLike, end: TimeLike, pointwidth: int, version: int = LATEST
     ) -> Iterator[Summaries]:
-        """As aligned_windows, lazily."""
+        """As aligned_windows, lazily in chunks of some ten thousand."""
         with self.at(version) as view:
             yield from view.iter_aligned_windows(start, end, pointwidth)
 
     def nearest(self, time: TimeLike, backward: bool = False, version: int = LATEST) -> tuple[int, float] | None:
-        """The first point at or after `time`, or with `backward` the last strictly before; None if there is none."""
+        """(time, value) of the first point at or after `time`, or with `backward` of the last strictly before it; None
+        if there is none. Of several points at that time: forward the first stored, backward the last. Raises
+        InvalidTimeRange. Reads O(depth) nodes and one or two leaves. Wire: NearestParams.
+        """
         with self.at(version) as view:
             return view.nearest(time, backward)
 
     def earliest(self, version: int = LATEST) -> tuple[int, float] | None:
+        """(time, value) of the first point; None without points."""
         return self.nearest(MIN_TIME, version=version)
 
     def latest(self, version: int = LATEST) -> tuple[int, float] | None:
+        """(time, value) of the last point in time; None without points."""
         return self.nearest(LAST_TIME + 1, backward=True, version=version)
 
     def count(self, start: TimeLike = MIN_TIME, end: TimeLike = LAST_TIME + 1, version: int = LATEST) -> int:
@@ -215,9 +249,14 @@ class Stream:
             return view.count(start, end)
 
     def changes(self, from_version: int, to_version: int = LATEST, resolution: int = 0) -> Ranges:
-        """Disjoint ranges that hold every time whose points differ between the two versions (from exclusive, to
-        inclusive); edges are multiples of 2**resolution ns. May be wider than the change, never narrower.
-        Raises InvalidVersions if from is above to, InvalidWidth (resolution)."""
+        """Ranges that hold every time whose points differ between the two versions (from exclusive, to inclusive).
+
+        Columns start and end, int64 ns, end exclusive; ascending, disjoint, not touching; edges are multiples of
+        2**resolution (0..63) cut to the storable range. May be wider than the change (a leaf's window, or between
+        versions of one flush the whole flush), never narrower. `from_version` is a lower bound only: it may be 0, or
+        pruned. Raises InvalidVersions (from above to), VersionNotAvailable (to), InvalidWidth (resolution). Reads the
+        changed inner nodes, no leaf. Wire: ChangesParams.
+        """
         with self.at(to_version) as view:
             if from_version > view.version:
                 raise InvalidVersions(f"changes from version {from_version} to {view.version}: from is above to")
@@ -226,7 +265,7 @@ class Stream:
     # -- metadata -----------------------------------------------------------------------------------------------
 
     def row(self) -> StreamRow:
-        """Metadata as it is now. Raises StreamNotFound."""
+        """All metadata as it is now, from one catalog look-up. Raises StreamNotFound."""
         self._db.check_open()
         with self._db.catalog.snapshot() as catalog:
             return self._row(catalog)
@@ -238,26 +277,32 @@ class Stream:
         return row
 
     def exists(self) -> bool:
+        """Whether it was not obliterated. Costs nothing."""
         return not self.slot.dead
 
     @property
     def collection(self) -> str:
+        """Its collection now. This and the properties below are a catalog look-up each: `row` gives all at once."""
         return self.row().collection
 
     @property
     def tags(self) -> dict[str, str]:
+        """Its tags, name and unit among them; a copy."""
         return self.row().tags
 
     @property
     def name(self) -> str:
+        """The tag `name`; "" if unset."""
         return self.row().tags.get("name", "")
 
     @property
     def unit(self) -> str:
+        """The tag `unit`; "" if unset."""
         return self.row().tags.get("unit", "")
 
     @property
     def annotations(self) -> dict[str, str]:
+        """Its annotations; a copy."""
         return self.row().annotations
 
     @property
@@ -267,7 +312,7 @@ class Stream:
 
     @property
     def oldest_version(self) -> int:
-        """Versions below are not available; 0 = all are kept."""
+        """Versions below are not available; 0: all are kept."""
         return self.slot.oldest
 
     def set_tags(
@@ -313,8 +358,12 @@ class Stream:
         return self._changed(decide)
 
     def set_oldest_version(self, version: int) -> None:
-        """Give up the versions below: they are not available any more, and compaction takes their space back. Never
-        lowered, and never above the latest version or one that a named snapshot needs."""
+        """Give up the versions below: they are not available any more, and compaction takes their space back.
+
+        Never lowered (a smaller version changes nothing), and cut to the oldest version that a named snapshot needs;
+        `oldest_version` says what became of it. Works below the free-space limit. Raises InvalidArgument (above the
+        latest version), StreamNotFound.
+        """
         from lamina.engine.retention import prune
 
         self._db.check_writable()
@@ -322,7 +371,8 @@ class Stream:
 
     def set_retention(self, rule: Mapping[str, int] | None) -> None:
         """Which versions upkeep may give up by itself: {"versions": n} keeps the latest n, {"seconds": s} those that
-        were current within the last s seconds; None: as the database says (by default all are kept)."""
+        were current within the last s seconds, to the accuracy of a flush; None: as the database says (by default all
+        are kept). Applied every ten minutes. Raises InvalidArgument, StreamNotFound."""
         from lamina.engine.retention import check_rule
 
         self._db.check_writable()

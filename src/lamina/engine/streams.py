@@ -30,7 +30,11 @@ over at a close is lost."""
 
 
 class Streams:
-    """`db.streams`. Thread-safe."""
+    """`db.streams`: create, look up and list streams; write many at once; follow them. Thread-safe.
+
+    `len(db.streams)` is their number, iterating gives all of them by collection and name,
+    `db.streams[collection, name]` the one of that name.
+    """
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -72,8 +76,17 @@ class Streams:
                 raise UuidBurnt(f"uuid {identity} belonged to an obliterated stream and is not given again")
             if catalog.stream_by_tags(collection, all_tags) is not None:
                 raise AmbiguousStream("a stream already exists in that collection with identical tags")
-            (id,) = db.catalog.reserve("object", 1)
-            row = StreamRow(id, identity, collection, all_tags, dict(annotations or {}), 1, db.clock.wall_us(), 0, None)
+            row = StreamRow(
+                self._next_id(),
+                identity,
+                collection,
+                all_tags,
+                dict(annotations or {}),
+                property_version=1,
+                created_us=db.clock.wall_us(),
+                oldest_version=0,
+                retention=None,
+            )
             return Change([row])
 
         db.metadata.change(decide)
@@ -87,7 +100,7 @@ class Streams:
         return id
 
     def get(self, uuid: UUID) -> Stream:
-        """The stream with this uuid. Raises StreamNotFound."""
+        """The stream with this uuid. Raises StreamNotFound. One catalog look-up, none for a stream in use."""
         self._db.check_open()
         slot = self._db.slots.find(uuid)
         if slot is not None:
@@ -99,7 +112,8 @@ class Streams:
         return self._handle(row)
 
     def __getitem__(self, key: tuple[str, str]) -> Stream:
-        """`db.streams[collection, name]`. Raises StreamNotFound (a LookupError); NotFound's text tells how many."""
+        """The stream of a collection with this tag `name`. Raises StreamNotFound if there is none, NotFound if there
+        are several (other tags tell them apart: use find or get). Both are LookupErrors."""
         collection, name = key
         found = list(self.find(collection, tags={"name": name}))
         if not found:
@@ -160,10 +174,11 @@ class Streams:
         return dict(sorted(tag_keys.items())), dict(sorted(annotation_keys.items()))
 
     def insert_many(self, batches: Mapping[Stream, tuple[Any, Any]]) -> dict[Stream, int]:
-        """Insert into many streams in one commit: all of it is stored or nothing. The new version of each.
+        """Insert into many streams in one commit: all of it is stored or nothing. The new version of each stream, the
+        current one of a stream without points; durable and readable when this returns.
 
         Values are (times, values) as `Stream.insert` takes them, policy "never". Raises what insert raises, TooBig
-        above `Settings.max_points` points in all.
+        above `Settings.max_points` points in all. 36 B of log for one point in each stream.
         """
         db = self._db
         db.check_writable()

@@ -50,7 +50,8 @@ class Subscription:
                 del self._slots[id]
 
     def get(self, timeout_s: float | None = None) -> tuple[UUID, Samples] | None:
-        """The next insert (points as committed: sorted by time), None after the timeout or when closed."""
+        """(uuid, points) of the next insert, sorted by time; None after the timeout, and when closed or overflowed with
+        nothing left. Without a timeout it waits. Deletes are not delivered."""
         with self._ready:
             self._ready.wait_for(lambda: self._mail or self._closed or self._overflowed, timeout_s)
             return self._mail.popleft() if self._mail else None
@@ -61,6 +62,7 @@ class Subscription:
         return self._overflowed
 
     def close(self) -> None:
+        """Follow nothing any more, and wake whoever waits in `get`. Idempotent."""
         for slot, listener in self._slots.values():
             self._detach(slot, listener)
         self._slots.clear()

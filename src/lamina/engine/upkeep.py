@@ -237,19 +237,26 @@ class Upkeep:
 
     def _trim(self) -> None:
         """Law 5: only what the catalog holds durably may leave the log, and the catalog says first how far that is:
-        recovery takes a log that begins later for a damaged one."""
+        recovery takes a log that begins later for a damaged one. Metadata, which no data segment has, stay in the log
+        until a dump has them: a lost catalog is rebuilt from dump and log."""
         if self._log.bytes_kept <= self._settings.log_file_bytes:
             return
+        if self._metadata.bytes_since_dump and self._metadata.failed is None:
+            self.dump_metadata()
         with self._metadata.lane:  # a meta op may be published and not yet in the catalog
             if self._metadata.failed is not None:
                 return
             last = min(self._log.sync(), self._log.published_seq)
+            if self._metadata.bytes_since_dump:
+                last = min(last, self._metadata.dumped_seq)
         with self._slots.publish_lock:
             needed = [_needed_seq(slot) for slot in self._slots.dirty.values()]
         seq = min([last, *(first - 1 for first in needed)])
         delta = CatalogDelta(self._epoch)
+        delta.puts += (bulk := self._sealer.unpublished())
         delta.meta_applied_seq = seq
         self._catalog.commit(delta)
+        self._sealer.published(bulk)
         self._log.trim(seq)
 
     def _dump_metadata(self) -> None:
@@ -261,7 +268,6 @@ class Upkeep:
     def dump_metadata(self) -> None:
         """All meta tables into a segment of their own; earlier dumps are deleted."""
         with self._metadata.lane:
-            self._metadata.bytes_since_dump = 0
             with self._catalog.snapshot() as snapshot:
                 data = metafile.dump(snapshot)
                 seq = snapshot.database().meta_applied_seq
@@ -271,6 +277,7 @@ class Upkeep:
             delta.puts.append(row)
             delta.deletes += [("segment", segment.id) for segment in older]
             self._catalog.commit(delta)
+            self._metadata.dumped(seq)
         self._dumped_us = self._clock.wall_us()
         for segment in older:
             self._blobs.delete(segment.name)

@@ -83,18 +83,20 @@ def _copy(root: Path, place: Path, progress: Progress | None) -> int:
         catalog.backup(str(place / CATALOG))
     finally:
         catalog.close()
+    done = (place / CATALOG).stat().st_size
     copied = SqliteCatalog.open_readonly(str(place / CATALOG))
     try:
         with copied.snapshot() as snapshot:
             wanted = {row.name: row.bytes for row in snapshot.segments() if row.state == "live"}
     finally:
         copied.close()
+        for left in place.glob(f"{CATALOG}-*"):  # of reading it
+            left.unlink()
     present = {str(path.relative_to(root / "segments")) for path in (root / "segments").rglob("*.seg")}
     if not wanted.keys() <= present:
         raise _Moved
     # Bulk inserts commit by an op in the log: their segments may be unknown to the catalog.
-    total = sum(wanted.values())
-    done = 0
+    total = done + sum(wanted.values())
     for name in sorted(present):
         done += _copy_file(root / "segments" / name, place / "segments" / name, link=True)
         if progress is not None:

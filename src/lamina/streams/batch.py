@@ -26,14 +26,16 @@ def checked(times: Any, values: Any = None) -> tuple[Times, Values]:
     time_column, value_column = _times(times), _values(values)
     if time_column.ndim != 1 or time_column.shape != value_column.shape:
         raise InvalidArgument(
-            f"times of shape {time_column.shape} and values of shape {value_column.shape}: expected two columns of one length"
+            f"times of shape {time_column.shape} and values of shape {value_column.shape}: "
+            "expected two columns of one length"
         )
     if len(time_column):
-        _check_range(time_column)
-        if not np.isfinite(value_column).all():
+        descents = np.count_nonzero(time_column[1:] < time_column[:-1])
+        _check_range(time_column if descents else time_column[[0, -1]])
+        if np.count_nonzero(np.isfinite(value_column)) < len(value_column):
             bad = int(np.flatnonzero(~np.isfinite(value_column))[0])
             raise InvalidValue(f"value {value_column[bad]} at position {bad}: only finite numbers are stored")
-        if len(time_column) > 1 and (time_column[1:] < time_column[:-1]).any():
+        if descents:
             order = np.argsort(time_column, kind="stable")
             time_column, value_column = time_column[order], value_column[order]
     return time_column, value_column

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from lamina.columns import Ranges, Times
@@ -19,18 +17,18 @@ def changed_ranges(
     read: BlockReader,
     from_version: int,
     resolution: int,
-    extra: Sequence[tuple[int, int]] = (),
+    extra: tuple[Times, Times] | None = None,
 ) -> Ranges:
     """Ranges that contain every time changed after `from_version`, sorted, disjoint and not touching.
 
-    Edges are multiples of 2**resolution cut to [MIN_TIME, MAX_TIME). `extra`: biased (start, end) of changes
-    that are not in the tree yet. Ranges may be wider than the changes (a leaf's window at least), never
+    Edges are multiples of 2**resolution cut to [MIN_TIME, MAX_TIME). `extra`: biased starts and ends of changes that
+    are not in the tree yet, in any order. Ranges may be wider than the changes (a leaf's window at least), never
     narrower; nothing changed gives none. Reads the changed inner nodes wider than 2**resolution ns, no leaf.
     Raises InvalidWidth.
     """
     check_exponent(resolution, "resolution")
-    starts: list[Times] = [np.array([start for start, _ in extra], np.int64)]
-    ends: list[Times] = [np.array([end for _, end in extra], np.int64)]
+    none = np.empty(0, np.int64)
+    starts, ends = ([none], [none]) if extra is None else ([extra[0]], [extra[1]])
     rows = root
     while len(rows):
         rows = rows[rows["version"] > from_version]

@@ -18,8 +18,9 @@ from lamina.storage.blocks import BlockReader
 from lamina.storage.segment import SegmentWriter
 from lamina.streams import history
 from lamina.streams.node import ADDRESS, BIAS
+from lamina.streams.shape import Shape
 from lamina.streams.state import FIRST_VERSION, NO_RUNS, Flushed, Stage, StreamState, removal_of
-from lamina.streams.tree import Shape, merge
+from lamina.streams.tree import merge
 from lamina.streams.view import Removal
 
 Numbers = NDArray[np.uint64]
@@ -93,7 +94,8 @@ def _source(state: StreamState, addition: Addition | None) -> _Source:
         return _of_stage(state.stages[0])
     if not state.stages:
         return _of_addition(addition)
-    assert len(state.stages) == 1 and addition.removed is None, "the rest is flushed before"
+    assert len(state.stages) == 1, "the rest is flushed before"
+    assert addition.removed is None, "a removal starts on a flushed root"
     return _joined(_of_stage(state.stages[0]), _of_addition(addition))
 
 

@@ -6,7 +6,6 @@ import numpy as np
 
 from lamina.errors import VersionNotAvailable
 from lamina.storage.blocks import BlockReader
-from lamina.streams import history
 from lamina.streams.node import NO_ROWS
 from lamina.streams.state import FIRST_VERSION, StreamState
 from lamina.streams.view import EMPTY_TIMES, EMPTY_VALUES, View
@@ -25,7 +24,8 @@ def view_at(state: StreamState, version: int, oldest: int, read: BlockReader) ->
         return state.view(state.version)
     if version > state.version or version < FIRST_VERSION:
         raise VersionNotAvailable(
-            f"version {version} is not available: the stream has versions {max(oldest, FIRST_VERSION)} to {state.version}"
+            f"version {version} is not available: "
+            f"the stream has versions {max(oldest, FIRST_VERSION)} to {state.version}"
         )
     if version < oldest:
         raise VersionNotAvailable(f"version {version} was pruned: the oldest kept is {oldest}")
@@ -34,6 +34,8 @@ def view_at(state: StreamState, version: int, oldest: int, read: BlockReader) ->
         return state.view(version)
     if version == FIRST_VERSION:
         return View(NO_ROWS, FIRST_VERSION, (), EMPTY_TIMES, EMPTY_VALUES)
+    from lamina.streams import history  # here: most readers never look behind the latest root
+
     entry = history.find_version(flushed.history, version, read)
     root = flushed.root if entry is None else entry.root
     return View(root, version, (), EMPTY_TIMES, EMPTY_VALUES)
@@ -44,6 +46,8 @@ def version_at_seq(state: StreamState, seq: int, read: BlockReader) -> int:
     found = state.version_at(seq)
     if found is not None:
         return found
+    from lamina.streams import history
+
     flushed = state.flushed
     before, after = history.find_seq(flushed.history, seq, read)
     version = FIRST_VERSION if before is None else before.version

@@ -167,6 +167,7 @@ def _dialect() -> Any:
         class Parser(Postgres.Parser):  # type: ignore[misc]
             FUNCTIONS: ClassVar[dict[str, Any]] = {}
             NO_PAREN_FUNCTIONS: ClassVar[dict[Any, Any]] = {}
+            LAMBDAS: ClassVar[dict[Any, Any]] = {}  # or `->` in an argument would begin a function
             FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {
                 name: parser
                 for name, parser in Postgres.Parser.FUNCTION_PARSERS.items()

@@ -49,7 +49,9 @@ def from_csv(source: Source, *, time: str = "time", value: str = "value") -> Ite
 
 
 def from_parquet(source: Source, *, time: str = "time", value: str = "value") -> Iterator[tuple[Times, Values]]:
-    """Points of a Parquet file; only the two columns are read. Needs pyarrow (`lamina[arrow]`)."""
+    """Points of a Parquet file; only the two columns are read. Needs pyarrow (`lamina[arrow]`).
+
+    Raises InvalidArgument (no such column, not Parquet, types), InvalidValue (nulls)."""
     pa, parquet = _library("pyarrow", "arrow"), _library("pyarrow.parquet", "arrow")
     try:
         with parquet.ParquetFile(_argument(source)) as file:
@@ -60,7 +62,9 @@ def from_parquet(source: Source, *, time: str = "time", value: str = "value") ->
 
 
 def from_arrow(source: Any, *, time: str = "time", value: str = "value") -> Iterator[tuple[Times, Values]]:
-    """Points of a pyarrow Table, RecordBatch, RecordBatchReader, or of an Arrow IPC file or stream (path or file)."""
+    """Points of a pyarrow Table, RecordBatch, RecordBatchReader, or of an Arrow IPC file or stream (path or file).
+
+    Raises InvalidArgument (no such column, not Arrow, types), InvalidValue (nulls)."""
     pa = _library("pyarrow", "arrow")
     try:
         if isinstance(source, pa.RecordBatch):

@@ -101,12 +101,13 @@ class GrownStream:
         times, values, _ = _columns(visible)
         return View(self.roots[-1][1], version, removals, times, values)
 
-    def pending(self, from_version: int) -> list[tuple[int, int]]:
-        """Biased ranges of the changes after `from_version` that are not in the tree."""
+    def pending(self, from_version: int) -> tuple[Times, Times]:
+        """Biased starts and ends of the changes after `from_version` that are not in the tree."""
         ranges = [(p[0] + BIAS, p[0] + BIAS + 1) for p in self._points if p[2] > from_version]
         if self._removal is not None and self._removal.version > from_version:
             ranges.append((self._removal.start, self._removal.end))
-        return ranges
+        starts, ends = np.array(ranges, np.int64).reshape(-1, 2).T
+        return starts, ends
 
 
 def _columns(points: Sequence[tuple[int, float, int]]) -> tuple[Times, Values, NDArray[np.uint64]]:

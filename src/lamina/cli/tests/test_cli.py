@@ -217,7 +217,25 @@ def test_doctor_rebuilds_a_lost_catalog(stored):
 
 
 def test_doctor_of_a_folder_that_is_no_database_says_so(tmp_path):
-    result = run("doctor", tmp_path)
-    assert result.exit_code == 1
-    assert "LAMINA" in result.stdout
-    assert "findings" in result.stderr
+    done = process("doctor", tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "has no LAMINA file" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_thread_that_computes_on_does_not_keep_the_process():
+    program = """
+import sys, threading, time, typer
+from lamina.cli import app
+
+@app.app.command()
+def busy():
+    threading.Thread(target=time.sleep, args=(300,)).start()
+    print("done")
+    raise typer.Exit(3)
+
+sys.argv = ["lamina", "busy"]
+app.run()
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (3, "done\n", "")

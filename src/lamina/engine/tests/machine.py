@@ -53,9 +53,10 @@ class Machine:
         """What was not synced may be gone."""
         return self._next(self.files.crash(rng, mode))
 
-    def restart(self) -> Database:
+    def restart(self, files: Files | None = None) -> Database:
+        """A clean close, then as boot."""
         self.catalog = self._after_close()
-        return self.boot()
+        return self.boot(files)
 
     def _next(self, files: SimulatedFiles) -> Database:
         old, catalog = self.db, copied(self.catalog)

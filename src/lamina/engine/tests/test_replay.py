@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from uuid import UUID
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from lamina.engine import replay
 from lamina.engine.tests.machine import Machine
 
 S = UUID(int=1)
@@ -33,3 +37,10 @@ def test_inserts_and_batches_over_many_streams_are_replayed_in_the_order_of_the_
     assert a.version == 14
     for version in range(10, 15):
         assert a.values(version=version).time.tolist() == list(range(version - 10))
+
+
+@given(st.lists(st.integers(0, 9), max_size=20), st.lists(st.integers(0, 9), max_size=5))
+def test_sets_of_streams_are_those_of_numpy(numbers, some):
+    numbers, some = np.array(numbers, np.uint64), replay._distinct(np.array(some, np.uint64))
+    assert replay._distinct(numbers).tolist() == np.unique(numbers).tolist()
+    assert replay._among(numbers, some).tolist() == np.isin(numbers, some).tolist()

@@ -10,8 +10,9 @@ import pytest
 import lamina
 from lamina import errors
 from lamina.catalog.memory import MemoryCatalog
+from lamina.engine.clockguard import ClockGuard
 from lamina.engine.open import Seams, assemble
-from lamina.engine.retention import apply_rules, set_default
+from lamina.engine.retention import apply_rules
 from lamina.storage.fileblobs import FileBlobs
 from lamina.storage.memory import MemoryFiles
 from lamina.testing import FaultyFiles, ManualClock, SeededRandom
@@ -136,13 +137,13 @@ def test_retention_by_versions_spares_what_a_named_snapshot_needs(db):
     db.snapshot("kept").close()
     fill(stream, 5)
     fill(free, 5)
-    set_default(db, {"versions": 2})
+    db.set_retention({"versions": 2})
     free.set_retention({"versions": 100})
-    assert apply_rules(db) == 1
+    assert apply_rules(db, trust_clock=False) == 1
     assert stream.oldest_version == 15
     assert free.oldest_version == 0
     db.drop_snapshot("kept")
-    apply_rules(db)
+    apply_rules(db, trust_clock=True)
     assert stream.oldest_version == 19
     with pytest.raises(errors.InvalidArgument):
         stream.set_retention({"weeks": 2})
@@ -163,10 +164,27 @@ def test_retention_by_age_waits_while_the_clock_has_jumped():
         db.flush()
         clock.advance(3600)
     stream.set_retention({"seconds": 4000})
+    guard = ClockGuard(clock, clock.wall_us())
+    clock.advance(60)
+    assert guard.trusted()
     clock.jump_wall(10 * 365 * 24 * 3600)
-    assert apply_rules(db) == 0, "a wall clock ten years ahead is not believed"
+    assert apply_rules(db, guard.trusted()) == 0, "a wall clock ten years ahead is not believed"
     assert stream.oldest_version == 0
+    clock.advance(599)
+    assert not guard.trusted()
+    clock.advance(1)
+    assert apply_rules(db, guard.trusted()) == 1, "after ten stable minutes it is"
+    assert stream.oldest_version == stream.version
     db.close()
+
+
+def test_clock_a_day_past_the_last_one_persisted_is_not_believed_at_first():
+    clock = ManualClock(10**15)
+    guard = ClockGuard(clock, 10**15 - 25 * 3600 * 10**6)
+    assert not guard.trusted()
+    clock.advance(600)
+    assert guard.trusted()
+    assert ClockGuard(clock, clock.wall_us() - 10**6).trusted()
 
 
 def test_full_disk_refuses_writes_keeps_reads_and_recovers():

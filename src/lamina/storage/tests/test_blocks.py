@@ -62,6 +62,20 @@ def test_neighbouring_blocks_come_with_one_read_in_the_order_asked(segments: Seg
     assert read.bytes_read == 14 + 3 + 5
 
 
+def test_many_blocks_at_once_are_those_read_one_by_one(segments: Segments) -> None:
+    rng = random.Random(1)
+    every = [
+        segments.put(rng.choice((1, 2, 2**32 - 1)), rng.randbytes(rng.randrange(1, 900)), gap=rng.choice((0, 0, 700)))
+        for _ in range(60)
+    ]
+    read = segments.reader(cache_bytes=0)
+    for _ in range(20):
+        asked = addresses(*(rng.choice([*every, np.zeros((), ADDRESS)[()]]) for _ in range(rng.randrange(2, 40))))
+        single = [read.blocks(asked[i : i + 1])[0] for i in range(len(asked))]
+        assert read.blocks(asked) == single
+        assert [len(block) for block in single] == asked["length"].tolist()
+
+
 def test_no_address_and_absent_blocks_read_nothing(segments: Segments) -> None:
     a = segments.put(1, b"x")
     read = segments.reader()

@@ -140,6 +140,12 @@ def test_hstore_operators():
     assert names("exist(annotations, 'x')") == ["MÉGA é"]
 
 
+def test_hstore_arrow_is_an_argument_of_functions_too():
+    assert run("select count(annotations->'foo') from streams") == [{"count": 4}]
+    assert names("coalesce(annotations->$1, 'none') = 'it''s'", 'weird "k') == names("annotations->'a.b' = 'c'")
+    assert names("upper(annotations->'impedance') = 'X'") == names("annotations->'impedance' = 'x'")
+
+
 def test_skeys_gives_a_row_per_key():
     assert run("select skeys(annotations), count(*) from streams group by 1 having count(*) > 1") == [
         {"skeys": "foo", "count": 4}

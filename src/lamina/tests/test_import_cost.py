@@ -1,0 +1,97 @@
+"""What `import lamina` and an embedded database load: a process that opens, queries and ends pays for nothing else."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lamina
+
+LONG_S = 60.0
+
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(lamina.__file__).parents[1])}
+
+EXTRAS = (
+    "duckdb",
+    "google.protobuf",
+    "grpc",
+    "httptools",
+    "msgspec",
+    "pandas",
+    "polars",
+    "prometheus_client",
+    "pyarrow",
+    "rich",
+    "sqlglot",
+    "typer",
+    "uvicorn",
+    "uvloop",
+)
+"""Modules of the extras: the server's, and those that conversions import on call."""
+
+FACES = ("lamina.access", "lamina.cli", "lamina.faces", "lamina.ops", "lamina.server", "lamina.tables")
+"""Floors above the engine, and beside it, that an embedded database does not need."""
+
+
+def loaded(code, folder):
+    """Names in sys.modules of a fresh interpreter after the code."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"],
+        cwd=folder,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=LONG_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_import_loads_nothing_of_lamina_but_its_version(tmp_path):
+    modules = loaded("import lamina; lamina.__version__; dir(lamina)", tmp_path)
+    assert {name for name in modules if name.startswith("lamina")} == {"lamina", "lamina.version"}
+    assert not modules & {"numpy", *EXTRAS}
+
+
+def test_a_name_loads_its_own_module_only(tmp_path):
+    modules = loaded("import lamina; lamina.LaminaError", tmp_path)
+    assert {name for name in modules if name.startswith("lamina")} == {"lamina", "lamina.version", "lamina.errors"}
+    assert "numpy" not in modules
+
+
+def test_every_public_name_can_be_had_and_unknown_ones_are_attribute_errors():
+    assert all(getattr(lamina, name) is not None for name in lamina.__all__)
+    with pytest.raises(AttributeError, match="'lamina' has no attribute 'Bucket'"):
+        lamina.Bucket  # noqa: B018
+
+
+EMBEDDED = """
+import numpy, lamina
+with lamina.open("db") as db:
+    s = db.streams.create("a", "b", unit="V")
+    s.insert(numpy.arange(100_000), numpy.arange(100_000.0))
+    s.insert([5], [1.0], policy="replace")
+    s.windows(0, 1000, 100), s.aligned_windows(0, 1000, 3), s.values(0, 100), s.nearest(3), s.changes(10)
+    with db.snapshot("now"):
+        s.delete(0, 10)
+    db.flush()
+    db.compact()
+"""
+
+
+def test_an_embedded_database_loads_no_library_of_an_extra_and_no_face(tmp_path):
+    modules = loaded(EMBEDDED, tmp_path)
+    assert not modules & set(EXTRAS)
+    assert not {name for name in modules if name.startswith(FACES)}
+    assert "lamina.testing" not in modules
+
+
+def test_a_reader_does_not_load_what_writes_trees(tmp_path):
+    loaded(EMBEDDED, tmp_path)
+    query = 'import lamina\nwith lamina.open("db") as db: db.streams["a", "b"].aligned_windows(0, 100_000, 10)'
+    modules = loaded(query, tmp_path)
+    assert not modules & {"lamina.streams.tree", "lamina.streams.compaction", "lamina.engine.compaction"}
+    assert "lamina.streams.window" in modules
