@@ -84,6 +84,27 @@ def test_64_streams_that_nobody_reads_leave_other_calls_their_latency(call, addr
     assert closed(64 + 50)
 
 
+def test_statements_that_take_their_time_leave_other_calls_their_places(call, monkeypatch):
+    go = threading.Event()
+    running = threading.Semaphore(0)
+
+    def slow(*_):
+        running.release()
+        assert go.wait(WAIT_S)
+        yield {"count": 1}
+
+    monkeypatch.setattr("lamina.tables.sql.query", slow)
+    request = pb.SQLQueryParams(query="select 1").SerializeToString()
+    asked = [call.stream(V5 + "SQLQuery", request) for _ in range(10)]  # more than there are places
+    try:
+        assert all(running.acquire(timeout=WAIT_S) for _ in range(2))
+        assert not running.acquire(timeout=0.05), "a statement may take 256 MiB: two at a time"
+        assert call(V5 + "Info", b"")
+    finally:
+        go.set()
+    assert [len(list(answers)) for answers in asked] == [1] * 10
+
+
 def test_a_cancelled_stream_closes_its_view(call, db, million, closed):
     before = db.leases.open
     answers = call.stream(V5 + "RawValues", raw_values(million.uuid))

@@ -12,8 +12,8 @@ import pytest
 from btrdb.exceptions import StreamNotFoundError
 
 from lamina.columns import Samples
-from lamina.errors import Unavailable
 from lamina.faces.btrdb import subscribe
+from lamina.faces.btrdb.errors import Refused
 from lamina.faces.btrdb.generated import lamina_wire_v5_pb2 as pb
 
 pytestmark = pytest.mark.wire
@@ -168,7 +168,7 @@ def test_a_reader_that_falls_behind_is_told_so():
         class db:  # noqa: N801
             streams = Streams()
 
-    with subscribe._Follower(Call) as follower, pytest.raises(Unavailable, match="wait to be read"):
+    with subscribe._Follower(Call) as follower, pytest.raises(Refused, match="wait to be read"):
         next(iter(follower))
 
 

@@ -53,11 +53,14 @@ def run() -> None:
 
 
 def _leave(code: str | int | None) -> None:
-    """End the process with this code, whatever its other threads do. Every database is closed by now."""
+    """End the process with this code, whatever its other threads do. Every database is closed by now.
+
+    Daemon threads count: grpc's workers are some, and the interpreter joins those of an executor all the same.
+    """
     clock = SystemClock()
     deadline = clock.monotonic_ns() + int(LINGER_S * 1e9)
     for thread in threading.enumerate():
-        if thread is threading.main_thread() or thread.daemon:
+        if thread is threading.main_thread():
             continue
         thread.join(max(0.0, (deadline - clock.monotonic_ns()) / 1e9))
         if thread.is_alive() and (code is None or isinstance(code, int)):

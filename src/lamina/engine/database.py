@@ -95,7 +95,7 @@ class Database:
         self._failure: BaseException | None = None
         self._gaps = gaps
         with parts.catalog.snapshot() as catalog:
-            self._clock_guard = ClockGuard(parts.clock, catalog.database().last_wall_us)
+            self.clock_guard = ClockGuard(parts.clock, catalog.database().last_wall_us)
         self._maintained_ns = parts.clock.monotonic_ns()
         self._compactor: threading.Thread | None = None
         self._reclaimed = 0  # obliterated streams whose space compaction has looked for
@@ -236,7 +236,7 @@ class Database:
         self._maintained_ns = now
         from lamina.engine.retention import apply_rules
 
-        reclaim = apply_rules(self, self._clock_guard.trusted()) > 0 or self.streams.obliterated > self._reclaimed
+        reclaim = apply_rules(self, self.clock_guard.trusted()) > 0 or self.streams.obliterated > self._reclaimed
         if reclaim and (self._compactor is None or not self._compactor.is_alive()):
             self._reclaimed = self.streams.obliterated
             self._compactor = threading.Thread(target=self._compact_quietly, name="lamina-compaction", daemon=True)

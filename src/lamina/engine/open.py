@@ -102,7 +102,9 @@ def _local(root: str, settings: Settings, create: bool, clock: Clock, random: Ra
     def catalog() -> Catalog:
         from lamina.catalog.sqlite import SqliteCatalog
 
-        return SqliteCatalog.open(os.path.join(root, CATALOG), create=True)
+        place = os.path.join(root, CATALOG)
+        os.close(os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite would let everybody read it
+        return SqliteCatalog.open(place, create=True)
 
     files = LocalFiles(root)
     return Seams(root, files, FileBlobs(files, settings.open_segments), catalog, clock, random)
@@ -207,6 +209,8 @@ def _refuse_strangers(seams: Seams) -> None:
     """A directory without identity is new, or its creation lost power before anything was acknowledged in it."""
     if _has_data(seams.files):
         raise Corrupt(f"{seams.path} holds data but no {IDENTITY} file: restore it from a backup")
+    if any(info.name != IDENTITY for info in seams.files.list("tmp")):
+        raise InvalidArgument(f"{seams.path} has a folder tmp that is not ours: a database needs one of its own")
 
 
 def _has_data(files: Files) -> bool:

@@ -35,14 +35,13 @@ class ChangeNote:
 class RootNote:
     """Rides on a ROOT op. The object lock is held until it is published, so its version is known beforehand."""
 
-    __slots__ = ("change", "flushed", "root", "seen", "slots")
+    __slots__ = ("change", "flushed", "root", "slots")
 
-    def __init__(self, slot: Slot, change: Insert, root: Root, flushed: Flushed, seen: StreamState) -> None:
+    def __init__(self, slot: Slot, change: Insert, root: Root, flushed: Flushed) -> None:
         self.slots = [slot]
         self.change = change
         self.root = root
         self.flushed = flushed
-        self.seen = seen
 
 
 _NUMBERED = (ChangeNote, RootNote)
@@ -143,7 +142,7 @@ class Publisher:
         state = slot.state
         if note.root.version <= state.version:
             return
-        self._swap(slot, state.flushed_to(note.flushed._replace(seq=seq), note.seen, seq))
+        self._swap(slot, state.flushed_to(note.flushed._replace(seq=seq), seq))
         self._tell(slot, note.change)
 
     def _swap(self, slot: Slot, state: StreamState) -> None:
@@ -176,11 +175,11 @@ class Publisher:
         if not slot.state.stages or not self._is_due(slot.state):
             self.due.pop(slot.id, None)
 
-    def sealed(self, slot: Slot, flushed: Flushed, seen: StreamState) -> None:
+    def sealed(self, slot: Slot, flushed: Flushed) -> None:
         """Publish the result of a flush whose catalog row is committed."""
         with self._slots.publish_lock:
             slot.cataloged = flushed.version
-            self._swap(slot, slot.state.flushed_to(flushed, seen))
+            self._swap(slot, slot.state.flushed_to(flushed))
 
     def moved(self, slot: Slot, flushed: Flushed) -> None:
         """Publish a root whose blocks compaction put elsewhere; nothing changes for readers."""

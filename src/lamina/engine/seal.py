@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from lamina.catalog.catalog import Catalog, CatalogDelta
 from lamina.catalog.rows import SegmentRow
 from lamina.engine.publish import Publisher, RootNote
-from lamina.engine.slots import Slot, row_of
+from lamina.engine.slots import IN_DOUBT, Slot, flushed_of, row_of
 from lamina.errors import StreamNotFound
 from lamina.storage.blobs import Blobs
 from lamina.storage.blocks import BlockReader
@@ -101,6 +101,7 @@ class Sealer:
 
     def _flush_round(self, slots: Sequence[Slot]) -> int:
         """The first stage of each. The flush locks are held."""
+        self._reconcile(slots)
         seen = [slot.state._replace(stages=slot.state.stages[:1]) for slot in slots]
         flushed = [state.flushed for state in seen]
         row = None
@@ -115,14 +116,28 @@ class Sealer:
                 writer.abort()
                 raise
         self._commit(slots, flushed, row)
-        for slot, new, state in zip(slots, flushed, seen, strict=True):
-            self._publisher.sealed(slot, new, state)
+        for slot, new in zip(slots, flushed, strict=True):
+            self._publisher.sealed(slot, new)
         self.flushes += 1
         return len(slots)
+
+    def _reconcile(self, slots: Sequence[Slot]) -> None:
+        """Where a commit was interrupted (Ctrl-C), learn from the catalog what became of it."""
+        doubtful = [slot for slot in slots if slot.cataloged == IN_DOUBT]
+        if not doubtful:
+            return
+        with self._catalog.snapshot() as snapshot:
+            rows = snapshot.roots([slot.id for slot in doubtful])
+        for slot in doubtful:
+            row = rows.get(slot.id)
+            if row is not None and row.version > slot.state.flushed.version:
+                self._publisher.sealed(slot, flushed_of(row))
+            slot.cataloged = row.version if row is not None else 0
 
     def publish_roots(self, slots: Sequence[Slot]) -> None:
         """Put roots that only ROOT ops know into the catalog. The flush locks are held."""
         if slots:
+            self._reconcile(slots)
             self._commit(slots, [slot.state.flushed for slot in slots], None)
             for slot in slots:
                 slot.cataloged = slot.state.flushed.version
@@ -136,6 +151,7 @@ class Sealer:
         for slot, new in zip(slots, flushed, strict=True):
             delta.puts.append(row_of(slot.id, new, self._epoch))
             delta.expect_roots[slot.id] = slot.cataloged
+            slot.cataloged = IN_DOUBT  # until the caller has published what is committed here
         delta.last_wall_us = self._clock.wall_us()
         self._log.sync()  # "os" mode: the catalog must not know more than the log will after a power loss
         self._catalog.commit(delta)
@@ -176,7 +192,7 @@ class Sealer:
             with self._bulk_lock:
                 self.bulk_segments[writer.id] = row
             root = ops.Root(addition.version, writer.id, flushed.points, flushed.root, flushed.pointer())
-            op = Op(ops.KIND, ops.ROOT, slot.id, [ops.root_body(root)], RootNote(slot, change, root, flushed, state))
+            op = Op(ops.KIND, ops.ROOT, slot.id, [ops.root_body(root)], RootNote(slot, change, root, flushed))
             ticket = self._log.submit([op])
             try:
                 ticket.wait()

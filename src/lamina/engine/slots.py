@@ -27,6 +27,10 @@ STRIPES = 1024
 """Object locks; two streams share one by chance, which costs waiting, never correctness."""
 
 
+IN_DOUBT = -1
+"""In place of the version in the catalog, while a commit that changes it is under way."""
+
+
 class Slot:
     """Published state of one stream. `state` and `dead` are replaced under the registry's publish lock only."""
 
@@ -49,7 +53,7 @@ class Slot:
         self.oldest = oldest  # versions below are gone (metadata lane)
         self.numbered = state.version  # last version given to an op; only the holder of the commit role touches it
         self.dead = False  # obliterated
-        self.cataloged = cataloged  # version of the root in the catalog, 0 = none; guarded by the flush lock
+        self.cataloged = cataloged  # version of the root in the catalog, 0 = none, IN_DOUBT; guarded by the flush lock
         self.subscribers: tuple[Callable[[Insert], None], ...] = ()  # called when an insert is published
 
     @property

@@ -46,6 +46,9 @@ class Stream:
         self.slot = slot
         self.uuid = UUID(bytes=slot.uuid)
 
+    def belongs_to(self, db: Database) -> bool:
+        return self._db is db
+
     @property
     def id(self) -> int:
         """Its number inside this database; never reused. The uuid is its name to the outside."""
@@ -395,6 +398,7 @@ class Stream:
         return self.row().property_version
 
     def _alive(self) -> Slot:
+        self._db.check_open()
         if self.slot.dead:
             raise StreamNotFound("stream does not exist")
         return self.slot

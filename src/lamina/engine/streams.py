@@ -14,7 +14,7 @@ from lamina.catalog.rows import BurntRow, StreamRow
 from lamina.engine.metadata import Change
 from lamina.engine.publish import ChangeNote
 from lamina.engine.stream import Stream
-from lamina.errors import AmbiguousStream, NotFound, StreamExists, StreamNotFound, TooBig, UuidBurnt
+from lamina.errors import AmbiguousStream, InvalidArgument, NotFound, StreamExists, StreamNotFound, TooBig, UuidBurnt
 from lamina.storage.log import Op
 from lamina.streams import batch, names, ops
 from lamina.streams.ops import Insert
@@ -182,6 +182,9 @@ class Streams:
         """
         db = self._db
         db.check_writable()
+        for stream in batches:
+            if not isinstance(stream, Stream) or not stream.belongs_to(db):
+                raise InvalidArgument(f"{stream!r} is no stream of this database")
         checked = {stream: batch.checked(*columns) for stream, columns in batches.items()}
         versions = {stream: stream.version for stream, columns in checked.items() if not len(columns[0])}
         streams = [stream for stream in checked if stream not in versions]

@@ -17,7 +17,8 @@ from pathlib import Path
 from lamina.catalog.sqlite import SqliteCatalog
 from lamina.engine.database import Database
 from lamina.engine.open import CATALOG, IDENTITY
-from lamina.errors import AlreadyExists, NotFound, Unavailable
+from lamina.errors import AlreadyExists, Unavailable
+from lamina.ops.directory import Directory
 
 ATTEMPTS = 5
 """Trimming or compaction in the middle of a copy is rare; five times in a row means something else is wrong."""
@@ -36,12 +37,11 @@ def backup(
     """Copy a database, open or not, into a new directory; bytes copied. Segments are hard-linked where they can be.
 
     The target holds everything acknowledged when the call began, and no LAMINA file until it is complete and durable.
-    Raises NotFound (no database there), AlreadyExists (target not empty), Unavailable, OSError.
+    Raises NotFound (no database there), UnknownFormat, AlreadyExists (target not empty), Unavailable, OSError.
     """
     root = Path(source.path if isinstance(source, Database) else source)
     place = Path(target)
-    if not (root / IDENTITY).exists():
-        raise NotFound(f"there is no database at {root}")
+    Directory(root).identity()
     _require_empty(place)
     for _ in range(ATTEMPTS):
         try:
@@ -55,8 +55,7 @@ def restore(source: str | os.PathLike[str], target: str | os.PathLike[str], prog
     """Make a database of a backup in a new directory; bytes copied. The backup stays as it is (nothing is linked:
     the restored database may punch or extend its files). Raises NotFound, AlreadyExists, OSError."""
     root, place = Path(source), Path(target)
-    if not (root / IDENTITY).exists():
-        raise NotFound(f"{root} is no complete backup: it has no {IDENTITY} file")
+    Directory(root).identity()
     _require_empty(place)
     files = [path for path in sorted(root.rglob("*")) if path.is_file() and path.name not in (IDENTITY, "LOCK")]
     total = sum(path.stat().st_size for path in files)

@@ -23,6 +23,10 @@ def checked(times: Any, values: Any = None) -> tuple[Times, Values]:
     """
     if values is None:
         times, values = _columns(times)
+    for column in (times, values):
+        mask = getattr(column, "mask", None)
+        if isinstance(mask, np.ndarray | np.bool_) and mask.any():
+            raise InvalidValue("masked entries cannot be stored: every point has a time and a value")
     time_column, value_column = _times(times), _values(values)
     if time_column.ndim != 1 or time_column.shape != value_column.shape:
         raise InvalidArgument(
@@ -31,7 +35,10 @@ def checked(times: Any, values: Any = None) -> tuple[Times, Values]:
         )
     if len(time_column):
         descents = np.count_nonzero(time_column[1:] < time_column[:-1])
-        _check_range(time_column if descents else time_column[[0, -1]])
+        if descents:
+            _check_range(int(time_column.min()), int(time_column.max()))
+        else:
+            _check_range(time_column.item(0), time_column.item(-1))
         if np.count_nonzero(np.isfinite(value_column)) < len(value_column):
             bad = int(np.flatnonzero(~np.isfinite(value_column))[0])
             raise InvalidValue(f"value {value_column[bad]} at position {bad}: only finite numbers are stored")
@@ -41,8 +48,7 @@ def checked(times: Any, values: Any = None) -> tuple[Times, Values]:
     return time_column, value_column
 
 
-def _check_range(times: Times) -> None:
-    low, high = int(times.min()), int(times.max())
+def _check_range(low: int, high: int) -> None:
     if low < MIN_TIME or high > LAST_TIME:
         bad = low if low < MIN_TIME else high
         raise InvalidTimeRange(

@@ -207,15 +207,15 @@ class StreamState(NamedTuple):
             self.id, self.flushed, (*self.stages, stage), change.version, seq, self.needed_seq or seq
         )
 
-    def flushed_to(self, flushed: Flushed, seen: StreamState, seq: int = 0) -> StreamState:
-        """After a flush of what `seen` held: later changes stay in the tail."""
+    def flushed_to(self, flushed: Flushed, seq: int = 0) -> StreamState:
+        """With a newer root: what it holds leaves the tail, later changes stay."""
         rest: list[Stage] = []
-        covered = len(seen.stages)
-        if covered and len(self.stages) >= covered:
-            grown, old = self.stages[covered - 1], seen.stages[-1]
-            if grown.runs > old.runs:
-                rest.append(_cut(grown, old))
-        rest += self.stages[covered:]
+        for stage in self.stages:
+            points, runs = stage.upto(flushed.version)
+            if not runs:
+                rest.append(stage)
+            elif runs < stage.runs:
+                rest.append(_cut(stage, points, runs))
         needed = int(rest[0].tail.seqs[0]) if rest else 0
         return StreamState(
             self.id, flushed, tuple(rest), max(self.version, flushed.version), max(self.seq, seq), needed
@@ -300,17 +300,17 @@ def removal_of(version: int, times: Times) -> Removal:
     return Removal(version, int(biased[0]), int(biased[-1]) + 1, biased)
 
 
-def _cut(grown: Stage, old: Stage) -> Stage:
-    """What a stage got since `old`, in a tail of its own; the removal was part of the old."""
-    points, runs = grown.points - old.points, grown.runs - old.runs
-    tail = Tail(max(points, 16), max(runs, 16))
-    tail.times[:points] = grown.tail.times[old.points : grown.points]
-    tail.values[:points] = grown.tail.values[old.points : grown.points]
-    tail.versions[:runs] = grown.tail.versions[old.runs : grown.runs]
-    tail.seqs[:runs] = grown.tail.seqs[old.runs : grown.runs]
-    tail.ends[:runs] = grown.tail.ends[old.runs : grown.runs] - old.points
-    times = tail.times[:points]
-    return Stage(None, tail, points, runs, not bool((times[1:] < times[:-1]).any()))
+def _cut(stage: Stage, points: int, runs: int) -> Stage:
+    """A stage without its first points and runs, in a tail of its own; its removal was part of the first run."""
+    kept_points, kept_runs = stage.points - points, stage.runs - runs
+    tail = Tail(max(kept_points, 16), max(kept_runs, 16))
+    tail.times[:kept_points] = stage.tail.times[points : stage.points]
+    tail.values[:kept_points] = stage.tail.values[points : stage.points]
+    tail.versions[:kept_runs] = stage.tail.versions[runs : stage.runs]
+    tail.seqs[:kept_runs] = stage.tail.seqs[runs : stage.runs]
+    tail.ends[:kept_runs] = stage.tail.ends[runs : stage.runs] - points
+    times = tail.times[:kept_points]
+    return Stage(None, tail, kept_points, kept_runs, not bool((times[1:] < times[:-1]).any()))
 
 
 def _without(times: Times, values: Values, removal: Removal) -> tuple[Times, Values]:

@@ -226,11 +226,15 @@ def test_doctor_of_a_folder_that_is_no_database_says_so(tmp_path):
 def test_a_thread_that_computes_on_does_not_keep_the_process():
     program = """
 import sys, threading, time, typer
+from concurrent.futures import ThreadPoolExecutor
 from lamina.cli import app
 
 @app.app.command()
 def busy():
-    threading.Thread(target=time.sleep, args=(300,)).start()
+    pool = ThreadPoolExecutor(1)  # as grpc's: daemon threads, which the interpreter joins nevertheless
+    starter = threading.Thread(target=pool.submit, args=(time.sleep, 300), daemon=True)
+    starter.start()
+    starter.join()
     print("done")
     raise typer.Exit(3)
 

@@ -411,3 +411,66 @@ def test_views_hold_a_version_while_the_stream_moves_on(db, stream):
 def test_uuid_of_a_handle_is_what_create_was_given(db):
     wanted = UUID(int=7)
     assert db.streams.create("c", "n", uuid=wanted).uuid == wanted
+
+
+def interrupted(db, monkeypatch, call):
+    """Ctrl-C between the catalog's commit and the published state."""
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(db.publisher, "sealed", stop)
+        with pytest.raises(KeyboardInterrupt):
+            call()
+
+
+def test_interrupt_inside_a_flush_leaves_a_usable_stream(tmp_path, monkeypatch):
+    with lamina.open(tmp_path, settings=SMALL) as db:
+        s = db.streams.create("c", "a")
+        s.insert(*columns(10))
+        s.insert(*columns(10, 10))
+        interrupted(db, monkeypatch, s.flush)
+        assert list(s.values().value) == list(range(20))
+        s.insert(*columns(5, 20))
+        s.flush()
+        interrupted(db, monkeypatch, lambda: (s.delete(T0, T0 + SECOND), s.flush()))
+        s.insert(*columns(300, 25))
+        db.flush()
+        before = [s.values(version=v) for v in range(10, s.version + 1)]
+        assert list(before[-1].value) == list(range(1, 325))
+    with lamina.open(tmp_path, settings=SMALL) as db:
+        s = db.streams.get(s.uuid)
+        assert [s.values(version=v) for v in range(10, s.version + 1)] == before
+
+
+def test_strangers_files_are_not_touched(tmp_path):
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "tmp" / "thesis.txt").write_text("x")
+    with pytest.raises(errors.InvalidArgument, match="tmp"):
+        lamina.open(tmp_path)
+    assert (tmp_path / "tmp" / "thesis.txt").exists()
+
+
+def test_insert_many_refuses_streams_of_another_database(db, tmp_path):
+    with lamina.open(tmp_path / "other", settings=SMALL) as other:
+        foreign = other.streams.create("c", "a")
+        with pytest.raises(errors.InvalidArgument):
+            db.streams.insert_many({foreign: columns(1)})
+        with pytest.raises(errors.InvalidArgument):
+            db.streams.insert_many({"a": columns(1)})
+        assert foreign.version == 10
+
+
+def test_masked_entries_are_refused(stream):
+    times, values = columns(2)
+    with pytest.raises(errors.InvalidValue, match="masked"):
+        stream.insert(times, np.ma.array(values, mask=[False, True]))
+    assert stream.insert(times, np.ma.array(values, mask=[False, False])) == 11
+
+
+def test_catalog_is_readable_by_its_owner_only(tmp_path):
+    with lamina.open(tmp_path / "db") as db:
+        db.streams.create("c", "a")
+        modes = {path.name: path.stat().st_mode & 0o077 for path in (tmp_path / "db").iterdir()}
+    assert not any(modes.values()), modes

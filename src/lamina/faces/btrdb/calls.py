@@ -2,7 +2,8 @@
 
 Threads: a worker belongs to its call until the answer has left, so a reader that is slow, or gone without a word,
 keeps its worker. There are many workers (128) and few places at work (8): a place is held only while bytes are
-decoded, the engine works or an answer is encoded, never while one is sent.
+decoded, the engine works or an answer is encoded, never while one is sent. SQL statements, which may take half a
+minute, have places of their own (2).
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ REQUEST_LIMIT = 4 << 20
 """Bytes of a request other than an insert: parsed, repeated messages take up to 20 times their bytes."""
 
 
+STATEMENTS = 2
+"""SQL statements at a time: each may take a core for 30 s and 256 MiB (architecture section 15)."""
+
+
 class Call(NamedTuple):
     """One call: the database, who asks, and under which HOST:PORT clients find this server."""
 
@@ -46,8 +51,9 @@ class Call(NamedTuple):
         if len(uuid) != 16:
             raise StreamNotFound("stream does not exist")
         stream = self.db.streams.get(UUID(bytes=uuid))
-        if not self.who.full_access:
-            self.check(stream.collection, write=write)
+        if not self.who.full_access and not self._may(stream.collection, write):
+            # without the collection's name, which the caller may not see
+            raise PermissionDenied(f"the key may not {'write to' if write else 'read'} this stream")
         return stream
 
     def view(self, uuid: bytes, version: int) -> StreamView:
@@ -55,11 +61,13 @@ class Call(NamedTuple):
         return self.stream(uuid).at(version)
 
     def check(self, collection: str, *, write: bool) -> None:
-        """Raises PermissionDenied."""
-        allowed = self.who.may_write_stream(collection) if write else self.who.may_read_stream(collection)
-        if not allowed:
+        """For a collection that the caller named. Raises PermissionDenied."""
+        if not self._may(collection, write):
             what = "write to" if write else "read"
             raise PermissionDenied(f"the key may not {what} streams in collection {collection!r}")
+
+    def _may(self, collection: str, write: bool) -> bool:
+        return self.who.may_write_stream(collection) if write else self.who.may_read_stream(collection)
 
     def check_full_access(self, what: str) -> None:
         """Raises PermissionDenied."""
@@ -94,6 +102,7 @@ class Desk:
         self.db = db
         self.address = ""  # set when the server listens
         self.places = threading.BoundedSemaphore(active)
+        self.statements = threading.BoundedSemaphore(STATEMENTS)
         self.random = random
         self._authenticator = authenticator
 
@@ -127,18 +136,23 @@ class Desk:
 
         return behaviour
 
-    def streaming(self, method: Streaming) -> Callable[[bytes, Any], Iterator[bytes]]:
+    def streaming(self, method: Streaming, *, statement: bool = False) -> Callable[[bytes, Any], Iterator[bytes]]:
+        """`statement`: it works in a place for SQL."""
+        places = self.statements if statement else self.places
+
         def behaviour(data: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
-            return self._paced(method(self.admit(context), data), context)
+            return self._paced(method(self.admit(context), data), context, places)
 
         return behaviour
 
-    def _paced(self, source: Iterator[bytes], context: grpc.ServicerContext) -> Generator[bytes, None, None]:
+    def _paced(
+        self, source: Iterator[bytes], context: grpc.ServicerContext, places: threading.BoundedSemaphore
+    ) -> Generator[bytes, None, None]:
         """The messages one by one. A call that ended closes the source, and with it what the source has open."""
         try:
             while True:
                 try:
-                    with self.places:
+                    with places:
                         message = next(source, None) if context.is_active() else None
                     if message is not None:
                         check_size(message)

@@ -39,7 +39,10 @@ TABLE: dict[type[Exception], tuple[int, str | None]] = {
     errors.InvalidArgument: (WRONG_ARGS, None),
     errors.PropertyVersionMismatch: (423, "stream annotation version does not match"),
     errors.Conflict: (430, None),
-    errors.Unavailable: (RESOURCE_DEPLETED, None),
+    errors.NoSpace: (
+        RESOURCE_DEPLETED,
+        "the disk of the server is full: reading and deleting go on, writing after space was freed",
+    ),
     errors.QuotaExceeded: (RESOURCE_DEPLETED, None),
     errors.PermissionDenied: (437, None),  # only where no gRPC status can be sent any more
     errors.Closed: (402, "the server is stopping"),  # not UNAVAILABLE: the Go client would retry without end
@@ -66,8 +69,8 @@ def stat(code: int, text: str) -> bytes:
 def answer(error: Exception, random: Random) -> bytes:
     """The response to a call that failed.
 
-    What the caller cannot do anything about (damaged data, a defect) is told by a random number only; the log has
-    the number and the whole story. Paths and traces never leave the machine.
+    What the caller cannot do anything about (damaged data, a failed disk, a defect) is told by a random number only;
+    the log has the number and the whole story. Paths and traces never leave the machine.
     """
     if isinstance(error, Refused):
         return stat(error.code, str(error))
@@ -76,6 +79,9 @@ def answer(error: Exception, random: Random) -> bytes:
             code, text = TABLE[kind]
             return stat(code, text if text is not None else str(error))
     number = random.token_bytes(6).hex()
+    if isinstance(error, errors.Unavailable):
+        log.warning("error %s: %s", number, error)
+        return stat(RESOURCE_DEPLETED, f"not possible at present (error {number}): retry later")
     log.error("error %s: %s", number, error, exc_info=error)
     damaged = isinstance(error, errors.Corrupt)
     what = "stored data is damaged" if damaged else "internal error"

@@ -118,6 +118,7 @@ def _handler(
     """Without (de)serializers grpc hands over the bytes of a message, and takes those of an answer."""
     methods = {name: grpc.unary_unary_rpc_method_handler(desk.unary(method)) for name, method in unary.items()}
     methods |= {
-        name: grpc.unary_stream_rpc_method_handler(desk.streaming(method)) for name, method in streaming.items()
+        name: grpc.unary_stream_rpc_method_handler(desk.streaming(method, statement=name in v5.STATEMENTS))
+        for name, method in streaming.items()
     }
     return grpc.method_handlers_generic_handler(service, methods | more)

@@ -17,10 +17,10 @@ from uuid import UUID
 import grpc
 
 from lamina.columns import Samples
-from lamina.errors import Unavailable
 from lamina.faces.btrdb import arrow, wire
 from lamina.faces.btrdb.batches import ARROW_ROWS, NO_POINTS, POINTS, batches
 from lamina.faces.btrdb.calls import Call, Desk, parse
+from lamina.faces.btrdb.errors import RESOURCE_DEPLETED, Refused
 from lamina.faces.btrdb.generated import lamina_wire_v5_pb2 as pb
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Subscriptions:
 
     def _paced(self, call: Call, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         if not self._free.acquire(blocking=False):
-            error = Unavailable(f"{SUBSCRIBERS} Subscribe calls are open, no more are accepted")
+            error = Refused(RESOURCE_DEPLETED, f"{SUBSCRIBERS} Subscribe calls are open, no more are accepted")
             yield self._desk.refuse(error, context)
             return
         try:
@@ -143,7 +143,8 @@ class _Follower:
             if mail is not None:
                 yield mail
             elif self._mail.overflowed:
-                raise Unavailable(f"more than {_MAILBOX} inserts wait to be read: subscribe again and read faster")
+                text = f"more than {_MAILBOX} inserts wait to be read: subscribe again and read faster"
+                raise Refused(RESOURCE_DEPLETED, text)
             elif self._ended:
                 return
 

@@ -41,3 +41,6 @@ STREAMING: dict[str, Streaming] = {
     "Windows": reads.windows,
 }
 """Subscribe is not among them: it needs the call's context (`subscribe.py`)."""
+
+STATEMENTS = frozenset(("SQLQuery",))
+"""Methods whose answers take long to begin."""

@@ -156,6 +156,7 @@ class Insert(NamedTuple):
 
 _POINT, _TIME, _VALUE = 0x1A, 0x09, 0x11
 _RUNS_LIMIT = 16  # stretches of points with other fields between them; every writer known makes one
+_OTHERS_LIMIT = 64  # fields that are no points: there are four, and writers give each once
 _FALSE_HEADS = 64  # the chain repairs one false head per so many candidates; more are left to the parser
 
 
@@ -172,7 +173,7 @@ def decode_insert(data: bytes, limit: int) -> Insert:
     return insert
 
 
-def _too_big(points: int | str, limit: int) -> str:
+def _too_big(points: int, limit: int) -> str:
     return f"Insert too big: {points} points, one call may carry {limit}"
 
 
@@ -180,6 +181,7 @@ def _gather(data: bytes) -> Insert | None:
     """The message, if it consists of the plain forms only; None says nothing about its validity."""
     at, end, uuid, policy = 0, len(data), b"", 0
     runs: list[tuple[Times, Values]] = []
+    others = 0
     while at < end:
         tag = data[at]
         if tag == _POINT:
@@ -189,7 +191,8 @@ def _gather(data: bytes) -> Insert | None:
             times, values, at = run
             runs.append((times, values))
             continue
-        if at + 1 >= end or data[at + 1] > 0x7F:
+        others += 1
+        if at + 1 >= end or data[at + 1] > 0x7F or others > _OTHERS_LIMIT:
             return None
         if tag == 0x0A and at + 2 + data[at + 1] <= end:
             uuid = data[at + 2 : at + 2 + data[at + 1]]
@@ -288,10 +291,11 @@ def _chain(heads: NDArray[np.int64], ends: NDArray[np.int64], start: int) -> NDA
 
 
 def _parse(data: bytes, limit: int) -> Insert:
-    """The message by way of the generated class. Elements are counted first: as objects they take 20 times their
-    bytes, and a message of 64 MiB can hold 32 million."""
-    if _count_points(data, limit) > limit:
-        raise TooBig(_too_big(f"more than {limit}", limit))
+    """The message by way of the generated class. Fields are counted first: points as objects take 20 times their
+    bytes, and a message of 64 MiB can hold 32 million fields, which are half a minute to walk."""
+    most = limit + _OTHERS_LIMIT
+    if _count_fields(data, most) > most:
+        raise TooBig(f"Insert too big: more than {most} fields, one call may carry {limit} points")
     try:
         message = pb.InsertParams.FromString(data)
     except DecodeError as error:
@@ -305,11 +309,11 @@ def _parse(data: bytes, limit: int) -> Insert:
     )
 
 
-def _count_points(data: bytes, limit: int) -> int:
-    """Elements of field 3, at most limit + 1; where the bytes are malformed, those before."""
+def _count_fields(data: bytes, most: int) -> int:
+    """Fields of a message, at most `most` + 1; where the bytes are malformed, those before."""
     at = count = 0
     try:
-        while at < len(data) and count <= limit:
+        while at < len(data) and count <= most:
             key, at = read_varint(data, at)
             if key & 7 == 0:
                 _, at = read_varint(data, at)
@@ -318,9 +322,9 @@ def _count_points(data: bytes, limit: int) -> int:
             elif key & 7 == 2:
                 size, at = read_varint(data, at)
                 at += size
-                count += key >> 3 == 3
             elif key & 7 == 5:
                 at += 4
+            count += 1
     except ValueError:
         return count
     return count

@@ -226,6 +226,25 @@ def test_a_connection_without_a_request_is_closed(monkeypatch):
             assert half.recv(1) == b""
 
 
+def test_connections_beyond_the_limit_get_503_and_places_come_back(monkeypatch):
+    monkeypatch.setattr(serve_module, "MAX_HTTP_CONNECTIONS", 4)  # requests of a connection count from the 4th on
+    with running.server(running.config()) as server:
+        host, port = server.addresses.http.split(":")
+        idle = [socket.create_connection((host, int(port)), timeout=running.LONG_S) for _ in range(2)]
+        try:
+            assert get(server.addresses.http, "/alive")[0] == 200
+            idle += [socket.create_connection((host, int(port)), timeout=running.LONG_S) for _ in range(2)]
+            assert get(server.addresses.http, "/alive")[0] == 503
+        finally:
+            for connection in idle:
+                connection.close()
+        for _ in range(200):  # until the server has seen them go
+            status = get(server.addresses.http, "/alive")[0]
+            if status == 200:
+                break
+        assert status == 200
+
+
 def test_a_second_interrupt_ends_the_process_at_once(monkeypatch):
     exits = []
     monkeypatch.setattr(os, "_exit", exits.append)

@@ -42,8 +42,11 @@ def stat(error):
         (kinds.InvalidArgument("i"), 421, "i"),
         (kinds.PropertyVersionMismatch("p"), 423, "stream annotation version does not match"),
         (kinds.Conflict("c"), 430, "c"),
-        (kinds.NoSpace("n"), 426, "n"),
-        (kinds.Unavailable("u"), 426, "u"),
+        (
+            kinds.NoSpace("log/00.log: no space"),
+            426,
+            "the disk of the server is full: reading and deleting go on, writing after space was freed",
+        ),
         (kinds.Closed("/secret/path"), 402, "the server is stopping"),
         (errors.Refused(438, "r"), 438, "r"),
     ],
@@ -61,6 +64,14 @@ def test_what_the_caller_cannot_help_is_told_by_a_number_that_the_log_explains(e
     assert "/" not in status.msg
     assert "000102030405" in caplog.text
     assert str(error) in caplog.text
+
+
+def test_what_is_unavailable_names_no_path_but_the_log_does(caplog):
+    with caplog.at_level(logging.WARNING):
+        status = stat(kinds.Unavailable("log/00.log: 512 bytes at offset 0: I/O error"))
+    assert status.code == 426
+    assert status.msg == "not possible at present (error 000102030405): retry later"
+    assert "000102030405: log/00.log: 512 bytes at offset 0" in caplog.text
 
 
 def test_texts_are_short_and_valid_utf8():

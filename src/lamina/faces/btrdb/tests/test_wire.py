@@ -131,6 +131,19 @@ def test_more_points_than_allowed_are_refused_before_they_become_objects():
             wire.decode_insert(data, 10)
 
 
+@pytest.mark.parametrize(
+    "field", [b"\x10\x01", b"\x78\x00", b"\x52\x00"], ids=["sync", "unknown number", "unknown bytes"]
+)
+def test_a_flood_of_small_fields_is_refused_before_all_of_it_is_walked(field, monkeypatch):
+    walked = []
+    read_varint = wire.read_varint
+    monkeypatch.setattr(wire, "read_varint", lambda *arguments: walked.append(1) or read_varint(*arguments))
+    with pytest.raises(TooBig, match="fields"):
+        wire.decode_insert(field * 20_000, 100)
+    assert len(walked) < 1000
+    assert wire.decode_insert(field * 100, 100).times.size == 0
+
+
 def test_endless_varint_is_malformed():
     with pytest.raises(InvalidArgument):
         wire.decode_insert(b"\x80" * 100_000, LIMIT)
