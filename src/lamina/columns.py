@@ -44,7 +44,7 @@ class Columns:
 
     def to_arrow(self) -> pyarrow.Table:
         """A pyarrow.Table over the same buffers (no copy); `time` is timestamp[ns, UTC], nothing is nullable."""
-        pa = _library("pyarrow", "arrow")
+        pa = library("pyarrow", "arrow")
         arrays, fields = [], []
         for name in self.fields:
             column = getattr(self, name)
@@ -58,14 +58,14 @@ class Columns:
 
     def to_pandas(self) -> pandas.DataFrame:
         """A pandas.DataFrame with `time` (UTC) as its index."""
-        pd = _library("pandas", "pandas")
+        pd = library("pandas", "pandas")
         data = {name: getattr(self, name) for name in self.fields[1:]}
         index = pd.DatetimeIndex(getattr(self, self.fields[0]).view("datetime64[ns]"), tz="UTC", name="time")
         return pd.DataFrame(data, index=index)
 
     def to_polars(self) -> polars.DataFrame:
         """A polars.DataFrame with `time` as Datetime("ns", "UTC")."""
-        return _library("polars", "polars").from_arrow(self.to_arrow())
+        return library("polars", "polars").from_arrow(self.to_arrow())
 
 
 class Samples(Columns):
@@ -143,7 +143,7 @@ class Ranges(Columns):
 
     def to_pandas(self) -> pandas.DataFrame:
         """A pandas.DataFrame with the columns `start` and `end` (UTC)."""
-        pd = _library("pandas", "pandas")
+        pd = library("pandas", "pandas")
         columns = {name: getattr(self, name).view("datetime64[ns]") for name in self.fields}
         return pd.DataFrame({name: pd.DatetimeIndex(column, tz="UTC") for name, column in columns.items()})
 
@@ -151,7 +151,8 @@ class Ranges(Columns):
         return zip(self.start.tolist(), self.end.tolist(), strict=True)
 
 
-def _library(name: str, extra: str) -> Any:
+def library(name: str, extra: str) -> Any:
+    """An optional library, imported now; ModuleNotFoundError names the extra that brings it."""
     import importlib
 
     try:

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from lamina.columns import Samples, Summaries, _library
+from lamina.columns import Samples, Summaries, library
 from lamina.random import SystemRandom
 
 if TYPE_CHECKING:
@@ -71,8 +71,8 @@ def to_parquet(
 
     Small chunks are joined to row groups of ROW_GROUP rows. Needs pyarrow (`lamina[arrow]`).
     """
-    _library("pyarrow", "arrow")
-    parquet = _library("pyarrow.parquet", "arrow")
+    library("pyarrow", "arrow")
+    parquet = library("pyarrow.parquet", "arrow")
     chunks, _ = _first(chunks, kind)
     schema = kind.concat([]).to_arrow().schema
     first = next(chunks, None)
@@ -97,7 +97,7 @@ ROW_GROUP = 1 << 18
 
 
 def _groups(chunks: Iterator[Chunk]) -> Iterator[pyarrow.Table]:
-    pa = _library("pyarrow", "arrow")
+    pa = library("pyarrow", "arrow")
     pending: list[Any] = []
     rows = 0
     for chunk in chunks:
@@ -121,7 +121,7 @@ def _first(chunks: Iterable[Chunk], kind: type[Chunk]) -> tuple[Iterator[Chunk],
 
 def _csv_writer(file: IO[bytes]) -> Callable[[tuple[str, ...], list[Any]], None]:
     try:
-        pa, csv = _library("pyarrow", "arrow"), _library("pyarrow.csv", "arrow")
+        pa, csv = library("pyarrow", "arrow"), library("pyarrow.csv", "arrow")
     except ModuleNotFoundError:
         return lambda names, columns: _write_plain(file, columns)
     options = csv.WriteOptions(include_header=False, quoting_style="none")

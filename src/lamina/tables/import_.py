@@ -17,7 +17,7 @@ from typing import IO, Any, TypeAlias
 
 import numpy as np
 
-from lamina.columns import Times, Values, _library
+from lamina.columns import Times, Values, library
 from lamina.errors import InvalidArgument, InvalidValue
 
 Source: TypeAlias = str | PathLike[str] | IO[bytes]
@@ -35,7 +35,7 @@ def from_csv(source: Source, *, time: str = "time", value: str = "value") -> Ite
     Without pyarrow times must be integers.
     """
     try:
-        pa, csv = _library("pyarrow", "arrow"), _library("pyarrow.csv", "arrow")
+        pa, csv = library("pyarrow", "arrow"), library("pyarrow.csv", "arrow")
     except ModuleNotFoundError:
         yield from _plain_csv(source, time, value)
         return
@@ -52,7 +52,7 @@ def from_parquet(source: Source, *, time: str = "time", value: str = "value") ->
     """Points of a Parquet file; only the two columns are read. Needs pyarrow (`lamina[arrow]`).
 
     Raises InvalidArgument (no such column, not Parquet, types), InvalidValue (nulls)."""
-    pa, parquet = _library("pyarrow", "arrow"), _library("pyarrow.parquet", "arrow")
+    pa, parquet = library("pyarrow", "arrow"), library("pyarrow.parquet", "arrow")
     try:
         with parquet.ParquetFile(_argument(source)) as file:
             _require(file.schema_arrow.names, time, value)
@@ -65,7 +65,7 @@ def from_arrow(source: Any, *, time: str = "time", value: str = "value") -> Iter
     """Points of a pyarrow Table, RecordBatch, RecordBatchReader, or of an Arrow IPC file or stream (path or file).
 
     Raises InvalidArgument (no such column, not Arrow, types), InvalidValue (nulls)."""
-    pa = _library("pyarrow", "arrow")
+    pa = library("pyarrow", "arrow")
     try:
         if isinstance(source, pa.RecordBatch):
             yield from _points([source], time, value)
@@ -80,7 +80,7 @@ def from_arrow(source: Any, *, time: str = "time", value: str = "value") -> Iter
 
 
 def _ipc(source: Source, time: str, value: str) -> Iterator[tuple[Times, Values]]:
-    pa, ipc = _library("pyarrow", "arrow"), _library("pyarrow.ipc", "arrow")
+    pa, ipc = library("pyarrow", "arrow"), library("pyarrow.ipc", "arrow")
     with pa.input_stream(_argument(source)) as peek:
         magic = peek.read(6)
         if isinstance(source, str | PathLike):
@@ -110,7 +110,7 @@ def _points(batches: Iterable[Any], time: str, value: str) -> Iterator[tuple[Tim
 
 
 def _times(column: Any) -> Times:
-    pa = _library("pyarrow", "arrow")
+    pa = library("pyarrow", "arrow")
     kind = column.type
     if pa.types.is_date(kind):
         column = column.cast(pa.timestamp("s"))
@@ -123,7 +123,7 @@ def _times(column: Any) -> Times:
 
 
 def _values(column: Any, name: str) -> Values:
-    pa = _library("pyarrow", "arrow")
+    pa = library("pyarrow", "arrow")
     kind = column.type
     if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)):
         raise InvalidArgument(f"column {name!r} of type {kind}: expected numbers")

@@ -9,17 +9,21 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from lamina.catalog.rows import StreamRow
-from lamina.columns import _library
+from lamina.columns import library
 from lamina.tables.dialect import SqlError, Statement, translate
 from lamina.tables.growth import Widths
 from lamina.time import Clock, SystemClock
+
+if TYPE_CHECKING:
+    from lamina.engine.database import Database
 
 __all__ = ["SqlError", "StreamsTable", "query"]
 
@@ -54,7 +58,7 @@ class StreamsTable:
     __slots__ = ("arrow", "generation", "widths")
 
     def __init__(self, rows: Iterable[StreamRow], generation: int = 0) -> None:
-        pa = _library("pyarrow", "server")
+        pa = library("pyarrow", "server")
         schema = pa.schema(
             [
                 ("uuid", pa.uuid()),
@@ -84,6 +88,22 @@ class StreamsTable:
         self.widths = Widths(longest, item)
 
 
+_tables: weakref.WeakKeyDictionary[Database, StreamsTable] = weakref.WeakKeyDictionary()
+_tables_lock = threading.Lock()  # guards _tables; not held while a table is built
+
+
+def streams_table(db: Database) -> StreamsTable:
+    """The relation of all streams of a database, built anew only after metadata changed."""
+    generation = db.metadata.generation
+    with _tables_lock:
+        table = _tables.get(db)
+    if table is None or table.generation != generation:
+        table = StreamsTable(db.streams.rows(), generation)
+        with _tables_lock:
+            _tables[db] = table
+    return table
+
+
 def query(
     rows: Iterable[StreamRow] | StreamsTable,
     text: str,
@@ -104,7 +124,7 @@ def query(
 
 
 def _run(table: StreamsTable, statement: Statement, clock: Clock) -> Iterator[dict[str, object]]:
-    duckdb = _library("duckdb", "server")
+    duckdb = library("duckdb", "server")
     with contextlib.closing(duckdb.connect(":memory:", config=_LOCKED)) as connection:
         connection.register("streams", table.arrow)
         with _Watch(connection.interrupt, clock) as watch, _translated(duckdb, watch):

@@ -43,8 +43,8 @@ def library(request, monkeypatch):
         def absent(name, extra):
             raise ModuleNotFoundError(name)
 
-        monkeypatch.setattr(export, "_library", absent)
-        monkeypatch.setattr(import_, "_library", absent)
+        monkeypatch.setattr(export, "library", absent)
+        monkeypatch.setattr(import_, "library", absent)
     return request.param
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+import lamina
 from lamina.catalog.rows import StreamRow
 from lamina.errors import InvalidArgument
 from lamina.tables import sql
@@ -417,3 +418,15 @@ def test_a_table_serves_many_queries_and_threads():
     assert results == [[{"count": 7}]] * 4
     assert TABLE.generation == 7
     assert run("select count(*) from streams", table=ROWS) == [{"count": 7}]
+
+
+def test_table_of_a_database_is_kept_until_its_metadata_change() -> None:
+    with lamina.open(":memory:") as db:
+        db.streams.create("c", "a")
+        table = sql.streams_table(db)
+        assert sql.streams_table(db) is table
+        stream = db.streams.create("c", "b")
+        assert list(sql.query(sql.streams_table(db), "SELECT COUNT(uuid) FROM streams", [])) == [{"count": 2}]
+        stream.set_tags({"name": "renamed"})
+        names = sql.query(sql.streams_table(db), "SELECT name FROM streams ORDER BY name", [])
+        assert [row["name"] for row in names] == ["a", "renamed"]
