@@ -34,7 +34,11 @@ _HEAD = 9
 def encode(times: NDArray[np.int64]) -> bytes | None:
     """The payload if sorted `times` are on a grid, else None."""
     n = len(times)
-    if n < MIN_POINTS or len({b - a for a, b in pairwise(times[:_HEAD].tolist())}) > 2:
+    if n < MIN_POINTS:
+        return None
+    head = times[:_HEAD].tolist()
+    a, b, c = head[1] - head[0], head[2] - head[1], head[3] - head[2]
+    if (a != b != c != a) or len({b - a for a, b in pairwise(head)}) > 2:  # jitter mostly shows in the first three
         return None
     first = int(times[0])
     steps = times[1:] - times[:-1]

@@ -8,6 +8,7 @@ above carries the CRC32C, so a misdirected or stale block shows.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,16 +49,32 @@ def decode_into(block: bytes, times_out: Times, values_out: Values | None) -> No
     if n != len(times_out):
         raise Corrupt(f"leaf block: expected {len(times_out)} points, found {n}")
     middle = _START + time_bytes
-    if time_codec == registry.PCO:  # the usual ones without a detour
-        pco.decode_into(block[_START:middle], times_out)
-    else:
-        registry.decode_into(time_codec, block[_START:middle], times_out)
-    if values_out is None:
-        return
-    if value_codec == registry.PCO:
-        pco.decode_into(block[middle : middle + value_bytes], values_out)
-    else:
+    registry.decode_into(time_codec, block[_START:middle], times_out)
+    if values_out is not None:
         registry.decode_into(value_codec, block[middle : middle + value_bytes], values_out)
+
+
+def decode_all(blocks: Sequence[bytes], counts: Sequence[int], times_out: Times, values_out: Values) -> int:
+    """`decode_into` for each block, one behind the other into the front of the arrays; the number of points.
+
+    A microsecond a block less, which is a tenth of what a block costs.
+    """
+    at = 0
+    for block, n in zip(blocks, counts, strict=True):
+        end = at + n
+        times, values = times_out[at:end], values_out[at:end]
+        at = end
+        if len(block) >= _START:
+            found, time_bytes, value_bytes, time_codec, value_codec, flags, zero = _HEAD.unpack_from(block)
+            middle = _START + time_bytes
+            last = middle + value_bytes
+            usual = time_codec == value_codec == registry.PCO and flags <= _RUNS and not zero
+            if usual and found == n and last <= len(block):
+                pco.decode_into(block[_START:middle], times)
+                pco.decode_into(block[middle:last], values)
+                continue
+        decode_into(block, times, values)
+    return at
 
 
 def versions(block: bytes, n: int) -> Versions | None:
@@ -91,6 +108,7 @@ def _head(block: bytes) -> tuple[int, int, int, int, int]:
 
 
 def _encode_runs(versions: Versions) -> bytes:
-    starts = np.concatenate(([0], np.flatnonzero(versions[1:] != versions[:-1]) + 1))
-    counts = np.diff(starts, append=len(versions)).astype(np.uint64)
-    return integers.pack([versions[starts], counts])
+    changes = np.flatnonzero(versions[1:] != versions[:-1])
+    edges = np.empty(len(changes) + 2, np.int64)
+    edges[0], edges[1:-1], edges[-1] = 0, changes + 1, len(versions)
+    return integers.pack([versions[edges[:-1]], (edges[1:] - edges[:-1]).view(np.uint64)])

@@ -10,8 +10,9 @@ from pcodec import ChunkConfig, DeltaSpec, ModeSpec, standalone
 
 from lamina.errors import Corrupt
 
-LEVEL = 4
-"""Above: up to 5x slower for 1-5 %. Below 3: up to 100x larger on constant runs (streams.md section 7)."""
+LEVEL = 3
+"""Above: 4 takes 12 % more time to write for 0.5-2 %, the others up to 5x for 1-5 %. Below: up to 100x larger on
+constant runs (streams.md section 7)."""
 
 Mode = Literal["classic", "quant", "mult"]
 

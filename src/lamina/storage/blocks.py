@@ -17,7 +17,6 @@ Numbered invariants:
 
 from __future__ import annotations
 
-import itertools
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
@@ -38,6 +37,7 @@ for."""
 GAP_BYTES = 512
 """Leaf blocks so close are read as one range: padding, or a small block in between. Copying it is cheaper
 than a call."""
+_GAP = np.uint64(GAP_BYTES)
 
 EXTENT_OVERHEAD = 400
 """Bytes of Python objects per extent (object, bytes header, list and dict entries), counted so that the bound
@@ -63,13 +63,11 @@ class _Extent:
 class BlockReader:
     """Reads blocks of segments; thread-safe.
 
-    `names` gives the object name of a segment id, `row` is what inner nodes are arrays of. `reads` and `bytes_read` count ranges and bytes asked of
-    the blobs.
+    `names` gives the object name of a segment id, `row` is what inner nodes are arrays of. `reads` and `bytes_read`
+    count ranges and bytes asked of the blobs.
     """
 
-    def __init__(
-        self, blobs: Blobs, names: Callable[[int], str], row: np.dtype[np.void], cache_bytes: int
-    ) -> None:
+    def __init__(self, blobs: Blobs, names: Callable[[int], str], row: np.dtype[np.void], cache_bytes: int) -> None:
         self._blobs = blobs
         self._names = names
         self._row = row
@@ -89,36 +87,32 @@ class BlockReader:
         An address of length 0 gives b"". All ranges are asked for in one batch per object, so the caller
         bounds the memory by the number of addresses. Raises Corrupt, NotFound.
         """
-        segments = addresses["segment"].tolist()
-        offsets = addresses["offset"].tolist()
-        lengths = addresses["length"].tolist()
-        order = [i for i, length in enumerate(lengths) if length]
-        places = list(zip(segments, offsets, strict=True))
-        if any(b < a for a, b in itertools.pairwise(places)):
-            order.sort(key=places.__getitem__)
-        runs: list[_Place] = []
-        members: list[list[int]] = []
-        segment, start, end = -1, 0, 0
-        for i in order:
-            offset = offsets[i]
-            if segments[i] == segment and offset - end <= GAP_BYTES:
-                end = max(end, offset + lengths[i])
-                runs[-1] = (segment, start, end)
-                members[-1].append(i)
-            else:
-                segment, start, end = segments[i], offset, offset + lengths[i]
-                runs.append((segment, start, end))
-                members.append([i])
-        crcs = addresses["crc"].tolist()
-        found: list[bytes] = [b""] * len(segments)
-        for (_, start, _), data, inside in zip(runs, self._read(runs), members, strict=True):
-            for i in inside:
-                begin = offsets[i] - start
-                block = data[begin : begin + lengths[i]] if len(inside) > 1 else data
-                if crc32c(block) != crcs[i]:
-                    raise self._damage(segments[i], offsets[i], block, crcs[i])
+        if len(addresses) == 1:  # the leaf at one time: the rest is worth its fixed cost for more only
+            segment, length, offset, crc = addresses[0].item()  # fields in the order of ADDRESS
+            return [self._verified(segment, offset, length, crc)] if length else [b""]
+        order = _reading_order(addresses)
+        if order is not None:
+            found = [b""] * len(addresses)
+            for i, block in zip(order.tolist(), self.blocks(addresses[order]), strict=True):
                 found[i] = block
-        return found
+            return found
+        segments, offsets, lengths = (np.ascontiguousarray(addresses[n]) for n in ("segment", "offset", "length"))
+        ends = offsets + lengths
+        far = (segments[1:] != segments[:-1]) | (offsets[1:] > ends[:-1] + _GAP)
+        firsts = np.flatnonzero(np.append(True, far)) if len(addresses) else np.empty(0, np.intp)
+        lasts = np.append(firsts[1:], len(addresses))[: len(firsts)]
+        runs = list(zip(segments[firsts].tolist(), offsets[firsts].tolist(), ends[lasts - 1].tolist(), strict=True))
+        blocks: list[bytes] = []
+        for (_, start, _), data, i, j in zip(runs, self._read(runs), firsts.tolist(), lasts.tolist(), strict=True):
+            if j - i == 1:
+                blocks.append(data)
+            else:
+                begins = (offsets[i:j] - np.uint64(start)).tolist()
+                blocks += [data[a : a + n] for a, n in zip(begins, lengths[i:j].tolist(), strict=True)]
+        for i, (block, crc) in enumerate(zip(blocks, addresses["crc"].tolist(), strict=True)):
+            if crc32c(block) != crc:
+                raise self._damage(int(segments[i]), int(offsets[i]), block, crc)
+        return blocks
 
     def nodes(self, addresses: Addresses) -> NDArray[np.void]:
         """The rows of all inner nodes concatenated, in the order of the addresses. Read-only, cached.
@@ -128,7 +122,8 @@ class BlockReader:
         """
         if len(addresses) == 1:  # the way down to one time: a third of the general cost
             segment, length, offset, crc = addresses[0].item()  # fields in the order of ADDRESS
-            return np.frombuffer(self.block(segment, offset, length, crc), self._row)
+            data, begin = self._one(segment, offset, length, crc)
+            return np.frombuffer(data, self._row, length // self._row.itemsize, begin)
         if not len(addresses):
             return self._none
         segments, offsets = addresses["segment"], addresses["offset"]
@@ -147,15 +142,21 @@ class BlockReader:
 
     def block(self, segment: int, offset: int, length: int, crc: int) -> bytes:
         """One block, cached. For what is small and asked for often: history nodes, version runs."""
-        pieces, missing = self._lookup([(segment, offset, offset + length)])
-        if missing:
-            [data] = self._read([(segment, offset, offset + length)])
-            if crc32c(data) != crc:
-                raise self._damage(segment, offset, data, crc)
-            self._add([_Extent(segment, offset, data)])
-            return data
-        data, begin, end = pieces[0]
-        return data[begin:end]
+        data, begin = self._one(segment, offset, length, crc)
+        return data[begin : begin + length]
+
+    def _one(self, segment: int, offset: int, length: int, crc: int) -> tuple[bytes, int]:
+        """Bytes that hold the block, cached, and where in them it begins."""
+        with self._lock:
+            i = bisect_right(self._starts.get(segment, ()), offset) - 1
+            if i >= 0:
+                extent = self._extents[segment][i]
+                if offset + length <= extent.end:
+                    self._recent.move_to_end(extent)
+                    return extent.data, offset - extent.start
+        data = self._verified(segment, offset, length, crc)
+        self._add([_Extent(segment, offset, data)])
+        return data, 0
 
     def drop(self, segment: int) -> None:
         """Forget what is cached of a segment that is deleted."""
@@ -243,6 +244,12 @@ class BlockReader:
                 if not starts:
                     del self._starts[old.segment], self._extents[old.segment]
 
+    def _verified(self, segment: int, offset: int, length: int, crc: int) -> bytes:
+        [data] = self._read([(segment, offset, offset + length)])
+        if crc32c(data) != crc:
+            raise self._damage(segment, offset, data, crc)
+        return data
+
     def _read(self, places: Sequence[_Place]) -> list[bytes]:
         """The bytes of each place; one batch per object."""
         by_segment: dict[int, list[int]] = {}
@@ -263,3 +270,16 @@ class BlockReader:
             f"{self._names(segment)}: block of {len(block)} bytes at offset {offset}: "
             f"expected CRC32C {expected:08x}, found {crc32c(block):08x}"
         )
+
+
+def _reading_order(addresses: Addresses) -> NDArray[np.intp] | None:
+    """Where the blocks of addresses that are not in the order of the disk, or not all blocks, are to be found in that
+    order; None: as they are."""
+    segments, offsets = addresses["segment"], addresses["offset"]
+    back = (segments[1:] < segments[:-1]) | ((segments[1:] == segments[:-1]) & (offsets[1:] < offsets[:-1]))
+    given = addresses["length"] != 0
+    if given.all() and not back.any():
+        return None
+    order = np.lexsort((offsets, segments))
+    present: NDArray[np.intp] = order[given[order]]
+    return present

@@ -21,8 +21,7 @@ from contextlib import suppress
 from lamina.errors import AlreadyExists, Closed, Corrupt, NotFound
 from lamina.storage.blobs import BlobInfo
 from lamina.storage.files import Buffer, File, Files
-from lamina.storage.memory import ends_early
-from lamina.storage.rules import check_path, folder_of
+from lamina.storage.rules import check_path, ends_early, folder_of
 
 SEGMENTS = "segments"
 TEMPORARY = "tmp"

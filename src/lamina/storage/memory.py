@@ -9,10 +9,10 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from lamina.errors import AlreadyExists, Corrupt, NotFound
+from lamina.errors import AlreadyExists, NotFound
 from lamina.storage.blobs import BlobInfo
 from lamina.storage.files import Buffer, FileInfo
-from lamina.storage.rules import check_folder, check_path, folder_of, locked
+from lamina.storage.rules import check_folder, check_path, ends_early, folder_of, locked
 
 
 class _Node:
@@ -287,8 +287,3 @@ class MemoryBlobWriter:
 
     def abort(self) -> None:
         self._parts = []
-
-
-def ends_early(name: str, offset: int, length: int, size: int) -> Corrupt:
-    """The error for a range that is not inside an object."""
-    return Corrupt(f"{name}: expected {length} bytes at offset {offset}, found an object of {size} bytes")

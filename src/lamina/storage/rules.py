@@ -1,8 +1,8 @@
-"""What every Files holds to: which paths are legal, and what a lock that is taken says."""
+"""What every Files and Blobs holds to: which paths are legal, and what some errors say."""
 
 import re
 
-from lamina.errors import InvalidArgument, Locked
+from lamina.errors import Corrupt, InvalidArgument, Locked
 
 
 def check_path(path: str) -> str:
@@ -10,15 +10,14 @@ def check_path(path: str) -> str:
 
     Raises InvalidArgument; "" (the root) is refused too.
     """
-    if "\0" in path or not _ORDINARY.fullmatch(path):
+    if "\0" in path or not _NO_PARTS.isdisjoint(path.split("/")):
         raise InvalidArgument(
             f"path {path!r}: expected one inside the database directory without empty, '.' or '..' parts"
         )
     return path
 
 
-_PART = r"(?!\.{1,2}(?:/|$))[^/]+"
-_ORDINARY = re.compile(rf"{_PART}(?:/{_PART})*", re.DOTALL)
+_NO_PARTS = frozenset(("", ".", ".."))
 
 
 def check_folder(folder: str) -> str:
@@ -37,3 +36,8 @@ def locked(place: str, note: bytes) -> Locked:
     pid = int(digits[0]) if digits else 0
     holder = f"process {pid}" if pid else "another process"
     return Locked(f"{place} is held by {holder}: one process at a time may open a database for writing", pid)
+
+
+def ends_early(name: str, offset: int, length: int, size: int) -> Corrupt:
+    """The error for a range that is not inside an object."""
+    return Corrupt(f"{name}: expected {length} bytes at offset {offset}, found an object of {size} bytes")

@@ -38,6 +38,7 @@ _ALIGNMENT = 8  # blocks hold 8-byte columns
 _BUFFER = 1 << 20
 """Bytes gathered before a write: a system call per block would cost more than the copy."""
 _NO_UUID = bytes(16)
+_PADDING = [bytes(n) for n in range(_ALIGNMENT)]
 
 
 def segment_name(kind: str, id: int) -> str:
@@ -75,11 +76,14 @@ class SegmentWriter:
         offset = self.offset
         crc = crc32c(block)
         length = block.nbytes if isinstance(block, memoryview) else len(block)
-        self._buffer += block
-        self.offset = offset + length
-        self.align()
-        if len(self._buffer) >= _BUFFER:
-            self._blob.append((self._buffer,))
+        buffer = self._buffer
+        buffer += block
+        padding = -length & (_ALIGNMENT - 1)
+        if padding:
+            buffer += _PADDING[padding]
+        self.offset = offset + length + padding
+        if len(buffer) >= _BUFFER:
+            self._blob.append((buffer,))
             self._buffer = bytearray()
         return offset, length, crc
 

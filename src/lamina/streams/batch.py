@@ -109,9 +109,7 @@ def _arrow_columns(table: Any) -> tuple[Any, Any]:
     for name in (time_name, value_name):
         column = table.column(name)
         if column.null_count:
-            raise InvalidValue(
-                f"column {name!r} holds {column.null_count} nulls: every point has a time and a value"
-            )
+            raise InvalidValue(f"column {name!r} holds {column.null_count} nulls: every point has a time and a value")
         columns.append(column.to_numpy())
     return columns[0], columns[1]
 

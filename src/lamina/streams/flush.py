@@ -80,9 +80,7 @@ def flush(
     )
     older = flushed.history
     if flushed.version > FIRST_VERSION:
-        entry = history.Entry(
-            flushed.version, flushed.seq, flushed.time_us, flushed.points, flushed.root, flushed.runs
-        )
+        entry = history.Entry(flushed.version, flushed.seq, flushed.time_us, flushed.points, flushed.root, flushed.runs)
         older = history.append(older, entry, out, read)
     points = int(root["count"][0]) if len(root) else 0
     runs = _write_runs(source, out)
@@ -121,10 +119,7 @@ def _of_addition(addition: Addition) -> _Source:
 
 def _joined(first: _Source, last: _Source) -> _Source:
     versions = np.concatenate(
-        [
-            np.broadcast_to(np.asarray(source.versions, np.uint64), source.times.shape)
-            for source in (first, last)
-        ]
+        [np.broadcast_to(np.asarray(source.versions, np.uint64), source.times.shape) for source in (first, last)]
     )
     times = np.concatenate([first.times, last.times])
     values = np.concatenate([first.values, last.values])

@@ -20,6 +20,7 @@ from lamina.streams.node import LEAF, NO_ROWS, ROW, TOMBSTONE, Rows
 from lamina.streams.nodes import ascending, concatenate
 from lamina.streams.partition import Ints, Windows, cover, partition
 from lamina.streams.removals import Mask, Ranges
+from lamina.streams.shape import Shape
 
 if TYPE_CHECKING:
     from lamina.storage.blocks import BlockReader
@@ -34,20 +35,6 @@ SUMMARY_POINTS = 16_384
 """Points summarised at once: values and temporaries stay in the second-level cache."""
 
 _ONE = np.int64(1)
-
-
-class Shape(NamedTuple):
-    """What a tree is cut into; the reasons are in streams.md sections 1 and 7."""
-
-    leaf_points: int = 2048
-    node_rows: int = 64
-    delta_points: int = 512
-
-    @property
-    def most_points(self) -> int:
-        """A leaf is split only above: a steady rate sits exactly at a power of two, where a few late points would
-        otherwise split nearly every leaf."""
-        return self.leaf_points + self.leaf_points // 4
 
 
 class Points(NamedTuple):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from lamina.storage.blocks import BlockReader
 from lamina.streams.bounds import check_time
 from lamina.streams.descend import Sieve, children
@@ -36,16 +34,30 @@ def _stored(
     view: View, sieve: Sieve, read: BlockReader, rows: Rows, low: int, high: int, backward: bool
 ) -> tuple[int, float] | None:
     """The last stored point of the view in [low, high) below these rows, or the first."""
-    rows = sieve.rows(rows, low, high)[0]
-    order = range(len(rows) - 1, -1, -1) if backward else range(len(rows))
-    for i in order:
+    if sieve.removed is not None:
+        rows = sieve.rows(rows, low, high)[0]
+    counts, kinds = rows["count"], rows["kind"]
+    for i in _outward(rows, low, high, backward):
+        if not counts.item(i):
+            continue
         row = rows[i : i + 1]
-        if row["kind"][0] == LEAF:
+        if kinds.item(i) == LEAF:
             times, values = points(view, read, row)
-            j = int(np.searchsorted(times, high if backward else low)) - backward
+            j = int(times.searchsorted(high if backward else low)) - backward
             found = (int(times[j]), float(values[j])) if 0 <= j < len(times) else None
         else:
             found = _stored(view, sieve, read, children(read, row), low, high, backward)
         if found is not None:
             return found
     return None
+
+
+def _outward(rows: Rows, low: int, high: int, backward: bool) -> range:
+    """Rows that overlap [low, high), the one next to where the search begins first. One search of the starts: rows
+    are disjoint, so only the first found can end before `low`."""
+    starts = rows["t0"]
+    if backward:
+        return range(int(starts.searchsorted(high)) - 1, -1, -1)
+    i = max(int(starts.searchsorted(low, "right")) - 1, 0)
+    ended = i < len(rows) and starts.item(i) + (1 << rows["pw"].item(i)) <= low
+    return range(i + ended, len(rows))

@@ -93,11 +93,7 @@ def delete_body(version: int, start: int, end: int) -> bytes:
 
 
 def root_body(root: Root) -> bytes:
-    return (
-        _ROOT.pack(root.version, root.segment, len(root.pointer), root.points)
-        + root.root.tobytes()
-        + root.pointer
-    )
+    return _ROOT.pack(root.version, root.segment, len(root.pointer), root.points) + root.root.tobytes() + root.pointer
 
 
 def many_parts(

@@ -28,16 +28,31 @@ def raw(view: View, read: BlockReader, start: int, end: int) -> Generator[Sample
     return _chunks(view, read, low, high)
 
 
+def whole(view: View, read: BlockReader, start: int, end: int) -> Samples:
+    """What `raw` gives, in one piece: decoded straight into arrays of the right size, which is half the cost of joining
+    chunks. Raises InvalidTimeRange."""
+    low, high = check_range(start, end)
+    times, values = _stretch(view, read, low, high)
+    times -= BIAS
+    return Samples(times, values)
+
+
 def _chunks(view: View, read: BlockReader, low: int, high: int) -> Generator[Samples, None, None]:
     while low < high and (part := stretch(view, read, low, high, CHUNK)) is not None:
         first, low = part
-        times, values = _within(*points(view, read, descend(view, read, first, low)), first, low)
-        buffered = _within(view.times, view.values, first, low)
-        if len(buffered[0]):
-            times, values = _merge(times, values, *buffered)
+        times, values = _stretch(view, read, first, low)
         if len(times):
             times -= BIAS
             yield Samples(times, values)
+
+
+def _stretch(view: View, read: BlockReader, low: int, high: int) -> tuple[Times, Values]:
+    """All points of the view in [low, high), biased, in new arrays."""
+    times, values = _within(*points(view, read, descend(view, read, low, high)), low, high)
+    buffered = _within(view.times, view.values, low, high)
+    if len(buffered[0]):
+        return _merge(times, values, *buffered)
+    return times, values
 
 
 def _within(times: Times, values: Values, low: int, high: int) -> tuple[Times, Values]:

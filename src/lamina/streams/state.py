@@ -203,9 +203,7 @@ class StreamState(NamedTuple):
         tail = Tail()
         tail.versions[0], tail.seqs[0], tail.ends[0] = change.version, seq, 0
         stage = Stage(removal, tail, 0, 1, True)
-        return StreamState(
-            self.id, self.flushed, (*self.stages, stage), change.version, seq, self.needed_seq or seq
-        )
+        return StreamState(self.id, self.flushed, (*self.stages, stage), change.version, seq, self.needed_seq or seq)
 
     def flushed_to(self, flushed: Flushed, seq: int = 0) -> StreamState:
         """With a newer root: what it holds leaves the tail, later changes stay."""
@@ -260,12 +258,8 @@ class StreamState(NamedTuple):
                 if removal is not None and removal.times is None:
                     yield Run(version, seq, Delete(version, removal.start - BIAS, removal.end - BIAS))
                 else:
-                    removed = (
-                        removal.times - BIAS if removal is not None and removal.times is not None else None
-                    )
-                    yield Run(
-                        version, seq, Insert(version, tail.times[begin:end], tail.values[begin:end], removed)
-                    )
+                    removed = removal.times - BIAS if removal is not None and removal.times is not None else None
+                    yield Run(version, seq, Insert(version, tail.times[begin:end], tail.values[begin:end], removed))
                 begin = end
 
     def changed_since(self, version: int, upto: int) -> tuple[Times, Times]:

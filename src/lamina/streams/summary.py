@@ -53,25 +53,32 @@ def of_points(values: Values, starts: Index) -> Summary:
 
 
 def of_rows(rows: Rows, starts: Index) -> Summary:
-    """Summaries of the rows of each group, as a k-way merge (Chan et al. 1979); groups as in `of_points`.
+    """Summaries of the rows of each group; see `merged`."""
+    rows = rows[starts[0] :]
+    return merged(Summary(*(np.ascontiguousarray(rows[name]) for name in Summary._fields)), starts - starts[0])
 
-    Rows without points (tombstones) count for nothing.
+
+def merged(parts: Summary, starts: Index) -> Summary:
+    """Summaries of parts[starts[i]:starts[i + 1]], as a k-way merge (Chan et al. 1979); groups as in `of_points`,
+    the first from 0, columns contiguous.
+
+    Parts without points (tombstones) count for nothing.
     """
-    rows, starts, sizes = rows[starts[0] :], starts - starts[0], _sizes(starts, len(rows))
-    live = rows["count"] != 0
+    sizes = _sizes(starts, len(parts.count))
+    live = parts.count != 0
     if not live.all():
-        return _of_some(rows, starts, sizes, live)
-    counts = np.add.reduceat(rows["count"], starts)
-    weights, means = rows["count"].astype(np.float64), np.ascontiguousarray(rows["mean"])
+        return _of_some(parts, starts, sizes, live)
+    counts = np.add.reduceat(parts.count, starts)
+    weights, means = parts.count.astype(np.float64), parts.mean
     with np.errstate(over="ignore", invalid="ignore"):
         base = means[starts]
         centred = means - np.repeat(base, sizes)
         offset = np.add.reduceat(weights * centred, starts) / counts
         mean = base + offset
         centred -= np.repeat(offset, sizes)
-        m2 = np.add.reduceat(rows["m2"] + weights * (centred * centred), starts)
+        m2 = np.add.reduceat(parts.m2 + weights * (centred * centred), starts)
     _mend(mean, m2, means, weights, starts, sizes)
-    low, high = np.minimum.reduceat(rows["min"], starts), np.maximum.reduceat(rows["max"], starts)
+    low, high = np.minimum.reduceat(parts.min, starts), np.maximum.reduceat(parts.max, starts)
     return Summary(counts, low, high, np.minimum(np.maximum(mean, low), high), m2)
 
 
@@ -82,13 +89,14 @@ def _sizes(starts: Index, end: int) -> Index:
     return sizes
 
 
-def _of_some(rows: Rows, starts: Index, sizes: Index, live: NDArray[np.bool_]) -> Summary:
-    """of_rows where some rows are empty, perhaps all of a group."""
+def _of_some(parts: Summary, starts: Index, sizes: Index, live: NDArray[np.bool_]) -> Summary:
+    """merged where some parts are empty, perhaps all of a group."""
     groups = np.repeat(np.arange(len(starts)), sizes)[live]
     result = Summary(np.zeros(len(starts), np.uint64), *(np.zeros(len(starts)) for _ in range(4)))
     if len(groups):
         inner = np.flatnonzero(np.diff(groups, prepend=-1))
-        for column, found in zip(result, of_rows(rows[live], inner), strict=True):
+        some = Summary._make(column[live] for column in parts)
+        for column, found in zip(result, merged(some, inner), strict=True):
             column[groups[inner]] = found
     return result
 

@@ -20,11 +20,12 @@ import numpy as np
 
 from lamina.codecs.values import ValueCodec
 from lamina.columns import Times, Values
-from lamina.streams.leafwrite import LeafWriter, Points, Shape, Versions
+from lamina.streams.leafwrite import LeafWriter, Points, Versions
 from lamina.streams.node import INNER, LEAF, NO_ROWS, ROOT_PW, ROW, TOMBSTONE, Rows
 from lamina.streams.nodes import ascending, concatenate, entomb, rebuild, whole_window
 from lamina.streams.partition import free_windows
 from lamina.streams.removals import Mask, Ranges
+from lamina.streams.shape import Shape
 from lamina.streams.view import Removal
 
 if TYPE_CHECKING:

@@ -54,9 +54,7 @@ def version_at_seq(state: StreamState, seq: int, read: BlockReader) -> int:
     runs = flushed.runs if after is None else after.runs
     address = runs.reshape(())[()]
     if int(address["length"]):
-        block = read.block(
-            int(address["segment"]), int(address["offset"]), int(address["length"]), int(address["crc"])
-        )
+        block = read.block(int(address["segment"]), int(address["offset"]), int(address["length"]), int(address["crc"]))
         versions, seqs = history.decode_runs(block)
         inside = int(np.searchsorted(seqs, seq, side="right"))
         if inside:

@@ -11,7 +11,7 @@ windows.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +24,7 @@ from lamina.streams.descend import Mask, descend, stretch
 from lamina.streams.leaves import chunks
 from lamina.streams.nearest import nearest
 from lamina.streams.node import BIAS, Rows
-from lamina.streams.summary import Summary, of_points, of_rows
+from lamina.streams.summary import Summary, merged, of_points
 from lamina.streams.view import View
 from lamina.time import MAX_TIME, MIN_TIME
 
@@ -32,8 +32,12 @@ SLAB = 16_384
 """Windows computed, and given out, at once: 0.8 MB of columns. Bounds the leaves read before the first
 answer."""
 
-_PART = np.dtype([("window", "<i8"), ("count", "<u8"), ("min", "<f8"), ("max", "<f8"), ("mean", "<f8"), ("m2", "<f8")])
-"""What some points contribute to one window of the grid. Several parts may speak of one window."""
+
+class _Part(NamedTuple):
+    """What some points contribute to windows of the grid. Several parts may speak of one window."""
+
+    windows: NDArray[np.int64]  # ascending numbers in the grid
+    summary: Summary  # one for each of them
 
 
 class _Grid(NamedTuple):
@@ -153,7 +157,7 @@ def _spread(grid: _Grid, found: Summaries) -> Summaries:
 def _summarize(view: View, read: BlockReader, grid: _Grid, depth: int = 0) -> Summaries:
     """The windows with points; `time` is the number of the window in the grid, ascending."""
     low, width, high = grid.start, grid.width, grid.end
-    parts: list[NDArray[np.void]] = []
+    parts: list[_Part] = []
 
     def settle(rows: Rows, starts: Times, ends: Times, trusted: Mask | None) -> Mask:
         first = _number(starts, low, width)
@@ -164,7 +168,7 @@ def _summarize(view: View, read: BlockReader, grid: _Grid, depth: int = 0) -> Su
             settled &= trusted
         taken = np.flatnonzero(settled)
         if len(taken):
-            parts.append(_part(first[taken], (rows[name][taken] for name in Summary._fields)))
+            parts.append(_Part(first[taken], Summary(*(rows[name][taken] for name in Summary._fields))))
         return settled
 
     leaves = descend(view, read, low, high, settle)
@@ -181,7 +185,7 @@ def _number(times: Times, low: int, width: int) -> NDArray[np.int64]:
     return (times - low) >> (width.bit_length() - 1)
 
 
-def _reduce(times: Times, values: Values, grid: _Grid, parts: list[NDArray[np.void]]) -> None:
+def _reduce(times: Times, values: Values, grid: _Grid, parts: list[_Part]) -> None:
     """Add a part for the points within the grid. `times` ascend."""
     i, j = times.searchsorted((grid.start, grid.end)).tolist()
     if i == j:
@@ -198,28 +202,22 @@ def _reduce(times: Times, values: Values, grid: _Grid, parts: list[NDArray[np.vo
         numbers = _number(times, grid.start, grid.width)
         starts = np.concatenate(([0], np.flatnonzero(numbers[1:] != numbers[:-1]) + 1))
         index = numbers[starts]
-    parts.append(_part(index, of_points(values, starts)))
+    parts.append(_Part(index, of_points(values, starts)))
 
 
-def _part(index: NDArray[np.int64], columns: Iterable[NDArray[np.generic]]) -> NDArray[np.void]:
-    part = np.empty(len(index), _PART)
-    part["window"] = index
-    for name, column in zip(Summary._fields, columns, strict=True):
-        part[name] = column
-    return part
-
-
-def _combine(parts: Sequence[NDArray[np.void]]) -> Summaries:
+def _combine(parts: Sequence[_Part]) -> Summaries:
     """One row per window, `time` its number, ascending. What is found in one part only is taken as it is."""
     if not parts:
         return Summaries.concat([])
-    found = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    index = np.ascontiguousarray(found["window"])
-    count, least, most, mean, m2 = (np.ascontiguousarray(found[name]) for name in Summary._fields)
+    index, found = parts[0]
+    if len(parts) > 1:
+        index = np.concatenate([part.windows for part in parts])
+        found = Summary(*(np.concatenate(columns) for columns in zip(*(part.summary for part in parts), strict=True)))
     if (index[1:] <= index[:-1]).any():
         order = index.argsort(kind="stable")
         index = index[order]
         starts = np.concatenate(([0], np.flatnonzero(index[1:] != index[:-1]) + 1))
-        count, least, most, mean, m2 = of_rows(found[order], starts)
+        found = merged(Summary._make(column[order] for column in found), starts)
         index = index[starts]
+    count, least, most, mean, m2 = found
     return Summaries(index, least, np.clip(mean, least, most), most, count, np.sqrt(m2 / count))

@@ -41,3 +41,14 @@ def test_a_frame_that_inflates_beyond_what_was_announced_is_refused():
         zstd.decode(zstd.encode(bytes(10)), 1000)
     with pytest.raises(Corrupt):
         zstd.decode(b"no frame at all", 10)
+
+
+@given(st.lists(NUMBERS, min_size=1, max_size=integers._FEW))
+def test_few_numbers_are_packed_as_many_are(numbers):
+    column = np.array(numbers, np.uint64)
+    steps = np.diff(column).view(np.int64)
+    folded = ((steps << 1) ^ (steps >> 63)).view(np.uint64)
+    head = integers._COLUMN.unpack_from(integers._pack(column))
+    assert head[0] == numbers[0]
+    assert integers._pack(column)[integers._COLUMN.size :] == folded.astype(f"<u{head[1]}").tobytes()
+    assert all(int(folded.max(initial=0)) >= 1 << (8 * width) for width in integers._WIDTHS if width < head[1])

@@ -12,7 +12,7 @@ from lamina.columns import Columns, Ranges, Samples, Summaries
 C = TypeVar("C", bound=Columns)
 
 POINTS = 20_000
-"""Rows of a protobuf message: 400 kB of points, 1.1 MB of windows. A quarter of it, as the contract's server sends them,
+"""Rows of a protobuf message: 400 kB of points, 1.1 MB of windows. A quarter of it, as BTrDB's own server sends them,
 costs a third of the rate; more gains nothing and holds the interpreter longer."""
 
 ARROW_ROWS = 20_000

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lamina.columns import Samples
 from lamina.errors import Corrupt, InvalidTimeRange
-from lamina.streams import scan
+from lamina.streams import leaves, scan
 from lamina.streams.node import BIAS
 from lamina.streams.scan import raw
 from lamina.streams.tree import Shape
@@ -33,6 +33,18 @@ def test_every_version_gives_what_the_model_holds(seed: int, monkeypatch: pytest
         start, end = random_range(stream, rng)
         assert points(stream, start, end, version) == stream.model.raw(start, end, version)
         assert points(stream, MIN, MAX - 1, version) == stream.model.at(version)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_in_one_piece_it_is_what_the_chunks_hold(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "CHUNK", 50)
+    monkeypatch.setattr(leaves, "SCAN_LEAVES", 3)
+    stream, rng = random_stream(seed)
+    for version in range(10, stream.model.version + 1):
+        view = stream.view(version)
+        for start, end in (random_range(stream, rng), (MIN, MAX - 1)):
+            chunks = Samples.concat(list(raw(view, stream.read, start, end)))
+            assert scan.whole(view, stream.read, start, end) == chunks
 
 
 @settings(max_examples=60, deadline=None)
