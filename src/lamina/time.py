@@ -52,9 +52,7 @@ def to_ns(value: TimeLike) -> int:
         return int(scaled.astype(np.int64))
     if isinstance(value, np.integer):
         return int(value)
-    raise InvalidArgument(
-        f"time {value!r}: expected int nanoseconds, datetime, numpy.datetime64 or an ISO 8601 string"
-    )
+    raise InvalidArgument(f"time {value!r}: expected int nanoseconds, datetime, numpy.datetime64 or an ISO 8601 string")
 
 
 def _parse_iso(text: str) -> int:

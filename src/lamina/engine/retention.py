@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SETTING = "retention"
 """Name of the database-wide rule among the settings."""
 
+
 def check_rule(rule: Mapping[str, int]) -> dict[str, int]:
     """{"versions": n} or {"seconds": s}, both at least 1. Raises InvalidArgument."""
     checked = dict(rule)

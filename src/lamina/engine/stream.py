@@ -46,9 +46,6 @@ class Stream:
         self.slot = slot
         self.uuid = UUID(bytes=slot.uuid)
 
-    def belongs_to(self, db: Database) -> bool:
-        return self._db is db
-
     @property
     def id(self) -> int:
         """Its number inside this database; never reused. The uuid is its name to the outside."""

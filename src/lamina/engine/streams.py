@@ -183,7 +183,8 @@ class Streams:
         db = self._db
         db.check_writable()
         for stream in batches:
-            if not isinstance(stream, Stream) or not stream.belongs_to(db):
+            known = isinstance(stream, Stream) and (stream.slot.dead or db.slots.living(stream.id) is stream.slot)
+            if not known:
                 raise InvalidArgument(f"{stream!r} is no stream of this database")
         checked = {stream: batch.checked(*columns) for stream, columns in batches.items()}
         versions = {stream: stream.version for stream, columns in checked.items() if not len(columns[0])}

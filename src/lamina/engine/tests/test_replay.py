@@ -44,3 +44,16 @@ def test_sets_of_streams_are_those_of_numpy(numbers, some):
     numbers, some = np.array(numbers, np.uint64), replay._distinct(np.array(some, np.uint64))
     assert replay._distinct(numbers).tolist() == np.unique(numbers).tolist()
     assert replay._among(numbers, some).tolist() == np.isin(numbers, some).tolist()
+
+
+@pytest.mark.parametrize("points", [1, 5, 12, replay.GATHER_POINTS])
+def test_streams_come_back_however_many_points_are_gathered_at_once(machine, monkeypatch, points):
+    streams = [machine.db.streams.create("c", str(i)) for i in range(6)]
+    for turn in range(4):
+        for i, stream in enumerate(streams):
+            stream.insert(*columns(1 + (i * 5 + turn) % 7, 100 * turn))
+    streams[2].flush()
+    expected = {stream.uuid: stream.values() for stream in streams}
+    monkeypatch.setattr(replay, "GATHER_POINTS", points)
+    db = machine.kill()
+    assert {uuid: db.streams.get(uuid).values() for uuid in expected} == expected

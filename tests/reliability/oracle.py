@@ -1,0 +1,269 @@
+"""What must be readable after a crash, and comparing a database with it.
+
+A workload is a list of steps. The model says what each step does to the *facts*: for every stream its version, oldest
+kept version and metadata; for every named snapshot the version of each stream. After a crash every acknowledged fact
+must be there. A step in flight is there as a whole or not at all. All versions hold exactly the model's points.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from lamina import errors
+from lamina.engine.database import Database
+from lamina.testing.oracle import Change, Point, StreamModel
+from lamina.time import LAST_TIME, MIN_TIME
+
+FIRST = 10
+BURNT = "burnt"  # the fact of an obliterated stream
+
+Points = list[Point]
+Key = tuple[str, Any]  # ("stream", number) or ("pin", name)
+Content = Callable[[int, int], Points]  # (stream, version) -> its points
+
+
+class Fact(NamedTuple):
+    """What there is to know of one living stream."""
+
+    version: int
+    oldest: int
+    collection: str
+    tags: tuple[tuple[str, str], ...]
+    annotations: tuple[tuple[str, str], ...]
+    property_version: int
+
+
+class Effect(NamedTuple):
+    """What one step does: new facts (None: the key is gone) and the points of each new version."""
+
+    facts: dict[Key, Any]
+    points: dict[int, Points]
+
+
+class Step(NamedTuple):
+    """One call of a workload. `args` depend on the kind."""
+
+    kind: str
+    args: tuple[Any, ...] = ()
+
+
+NOTHING = Effect({}, {})
+
+
+def stream_uuid(number: int) -> UUID:
+    return UUID(int=0xBEEF << 64 | number)
+
+
+class Model:
+    """Facts and points after the steps applied so far."""
+
+    def __init__(self) -> None:
+        self.facts: dict[Key, Any] = {}
+        self.points: dict[int, list[Points]] = {}  # stream -> by version - FIRST
+
+    def content(self, stream: int, version: int) -> Points:
+        return self.points[stream][version - FIRST]
+
+    def living(self) -> list[int]:
+        return sorted(n for (kind, n), fact in self.facts.items() if kind == "stream" and fact != BURNT)
+
+    def pins(self) -> dict[str, dict[int, int]]:
+        return {name: fact for (kind, name), fact in self.facts.items() if kind == "pin"}
+
+    def fact(self, stream: int) -> Fact:
+        found = self.facts["stream", stream]
+        assert isinstance(found, Fact)
+        return found
+
+    def apply(self, effect: Effect) -> None:
+        for key, value in effect.facts.items():
+            if value is None:
+                self.facts.pop(key, None)
+            else:
+                self.facts[key] = value
+        for stream, points in effect.points.items():
+            self.points.setdefault(stream, []).append(points)
+
+    def effect(self, step: Step) -> Effect:
+        """What the step would do now."""
+        return getattr(self, f"_{step.kind}", lambda *_: NOTHING)(*step.args)
+
+    def _create(self, stream: int, collection: str, name: str) -> Effect:
+        fact = Fact(FIRST, 0, collection, (("name", name),), (), 1)
+        return Effect({("stream", stream): fact}, {stream: []})
+
+    def _insert(self, stream: int, times: Sequence[int], values: Sequence[float], policy: Any) -> Effect:
+        return self._changed(stream, lambda model: model.insert(times, values, policy))
+
+    def _insert_many(self, batches: Sequence[tuple[int, Sequence[int], Sequence[float]]]) -> Effect:
+        whole = Effect({}, {})
+        for stream, times, values in batches:
+            one = self._insert(stream, times, values, "never")
+            whole.facts.update(one.facts)
+            whole.points.update(one.points)
+        return whole
+
+    def _delete(self, stream: int, start: int, end: int) -> Effect:
+        return self._changed(stream, lambda model: model.delete(start, end))
+
+    def _changed(self, stream: int, change: Callable[[StreamModel], int]) -> Effect:
+        fact = self.fact(stream)
+        model = StreamModel()
+        model._changes = [Change(fact.version, self.content(stream, fact.version), [])]
+        version = change(model)
+        return Effect({("stream", stream): fact._replace(version=version)}, {stream: model._changes[-1].points})
+
+    def _prune(self, stream: int, version: int) -> Effect:
+        fact = self.fact(stream)
+        allowed = min([version, *(pin.get(stream, FIRST) for pin in self.pins().values())])
+        if allowed <= max(fact.oldest, FIRST):
+            return NOTHING
+        return Effect({("stream", stream): fact._replace(oldest=allowed)}, {})
+
+    def _tags(self, stream: int, changes: Mapping[str, str], collection: str) -> Effect:
+        fact = self.fact(stream)
+        tags = tuple(sorted((dict(fact.tags) | dict(changes)).items()))
+        changed = fact._replace(tags=tags, collection=collection, property_version=fact.property_version + 1)
+        return Effect({("stream", stream): changed}, {})
+
+    def _annotate(self, stream: int, changes: Mapping[str, str]) -> Effect:
+        fact = self.fact(stream)
+        kept = tuple(sorted((dict(fact.annotations) | dict(changes)).items()))
+        changed = fact._replace(annotations=kept, property_version=fact.property_version + 1)
+        return Effect({("stream", stream): changed}, {})
+
+    def _obliterate(self, stream: int) -> Effect:
+        return Effect({("stream", stream): BURNT}, {})
+
+    def _pin(self, name: str) -> Effect:
+        return Effect({("pin", name): {n: self.fact(n).version for n in self.living()}}, {})
+
+    def _unpin(self, name: str) -> Effect:
+        return Effect({("pin", name): None}, {})
+
+
+def observed(db: Database, keys: Iterable[Key]) -> dict[Key, Any]:
+    """The database's facts for these keys; absent ones are None."""
+    found: dict[Key, Any] = {}
+    pins = {row.name for row in db.snapshots()}
+    for kind, name in keys:
+        found[kind, name] = _stream_fact(db, name) if kind == "stream" else name in pins or None
+    return found
+
+
+def _stream_fact(db: Database, number: int) -> Any:
+    uuid = stream_uuid(number)
+    try:
+        stream = db.streams.get(uuid)
+        row = stream.row()
+    except errors.StreamNotFound:
+        with db.catalog.snapshot() as catalog:
+            return BURNT if catalog.burnt(uuid) is not None else None
+    return Fact(
+        stream.version,
+        row.oldest_version,
+        row.collection,
+        tuple(sorted(row.tags.items())),
+        tuple(sorted(row.annotations.items())),
+        row.property_version,
+    )
+
+
+def verify(
+    db: Database,
+    facts: Mapping[Key, Any],
+    in_flight: Sequence[Effect],
+    content: Content,
+    rng: random.Random,
+    versions: int = 2,
+) -> list[str]:
+    """Everything that is wrong. `versions`: how many kept versions of each stream are compared, besides the latest."""
+    wrong: list[str] = []
+    keys = dict.fromkeys([*facts, *(key for effect in in_flight for key in effect.facts)])
+    seen = observed(db, keys)
+    for effect in in_flight:
+        done = {key for key, value in effect.facts.items() if _same(seen[key], value)}
+        changes = {key for key, value in effect.facts.items() if not _same(facts.get(key), value)}
+        if changes & done and changes - done:
+            wrong.append(f"half a step: {sorted(map(str, done))} done, {sorted(map(str, changes - done))} not")
+    pending: dict[int, tuple[int, Points]] = {}
+    for effect in in_flight:
+        for stream, points in effect.points.items():
+            fact = effect.facts["stream", stream]
+            pending[stream] = (fact.version, points)
+    for key in keys:
+        allowed = [facts.get(key), *(effect.facts[key] for effect in in_flight if key in effect.facts)]
+        if not any(_same(seen[key], value) for value in allowed):
+            wrong.append(f"{key}: found {seen[key]}, allowed {allowed}")
+    if db.degraded or db.version_gaps:
+        wrong.append(f"reported damage: {list(db.degraded)} {db.version_gaps}")
+    if wrong:
+        return wrong
+    for (kind, name), fact in seen.items():
+        if kind == "stream" and isinstance(fact, Fact):
+            wrong += _compare(db, name, fact, content, pending.get(name), rng, versions)
+    wrong += _compare_pins(db, facts, seen, content, rng)
+    return wrong
+
+
+def _same(seen: Any, value: Any) -> bool:
+    return seen is True if isinstance(value, dict) else bool(seen == value)
+
+
+def _compare(
+    db: Database,
+    number: int,
+    fact: Fact,
+    content: Content,
+    pending: tuple[int, Points] | None,
+    rng: random.Random,
+    versions: int,
+) -> list[str]:
+    wrong: list[str] = []
+    stream = db.streams.get(stream_uuid(number))
+    kept = range(max(fact.oldest, FIRST), fact.version)
+    chosen = [*rng.sample(kept, min(versions, len(kept))), fact.version]
+    for version in chosen:
+        latest_unacknowledged = pending is not None and version == pending[0]
+        points = pending[1] if latest_unacknowledged and pending is not None else content(number, version)
+        try:
+            samples = stream.values(version=version)
+            if samples.time.tolist() != [p.time for p in points] or samples.value.tolist() != [p.value for p in points]:
+                wrong.append(
+                    f"stream {number} at {version}: {len(samples)} points, expected {len(points)}; they differ"
+                )
+            elif version == fact.version and stream.count(MIN_TIME, LAST_TIME + 1, version=version) != len(points):
+                wrong.append(f"stream {number} at {version}: count differs from the points")
+        except errors.LaminaError as error:
+            wrong.append(f"stream {number} at {version}: {error!r}")
+    if fact.oldest > FIRST:
+        try:
+            stream.values(version=fact.oldest - 1)
+            wrong.append(f"stream {number}: version {fact.oldest - 1} is readable, {fact.oldest} is the oldest")
+        except errors.VersionNotAvailable:
+            pass  # as promised
+    return wrong
+
+
+def _compare_pins(
+    db: Database, facts: Mapping[Key, Any], seen: Mapping[Key, Any], content: Content, rng: random.Random
+) -> list[str]:
+    wrong: list[str] = []
+    for (kind, name), versions in facts.items():
+        if kind != "pin" or not seen[kind, name]:
+            continue
+        with db.open_snapshot(name) as snapshot:
+            for number, version in versions.items():
+                if not isinstance(seen.get(("stream", number)), Fact):
+                    continue
+                stream = db.streams.get(stream_uuid(number))
+                if snapshot.version(stream) != version:
+                    wrong.append(f"snapshot {name}: stream {number} at {snapshot.version(stream)}, expected {version}")
+                elif rng.random() < 0.3:
+                    with snapshot.stream(stream) as view:
+                        if view.values().time.tolist() != [p.time for p in content(number, version)]:
+                            wrong.append(f"snapshot {name}: stream {number} differs")
+    return wrong

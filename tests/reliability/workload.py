@@ -1,0 +1,263 @@
+"""Seeded workloads over the native API. What comes next depends on the seed and the model, never on the database."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from lamina.engine.database import Database
+from lamina.settings import Settings
+from lamina.testing import ManualClock
+from lamina.time import LAST_TIME, MIN_TIME
+from tests.reliability.oracle import Model, Step, stream_uuid
+
+SECOND = 1_000_000_000
+T0 = 1_600_000_000 * SECOND
+
+SMALL = Settings(leaf_points=16, node_rows=4, flush_points=32, bulk_points=100, background=False, min_free=0)
+"""Trees of many levels, flushes and bulk inserts after a few points."""
+
+
+class Workload(NamedTuple):
+    """`weights`: step kind -> how often. `streams`: how many live at a time."""
+
+    name: str
+    settings: Settings
+    streams: int
+    weights: dict[str, int]
+
+
+def _settings(**changes: Any) -> Settings:
+    fields = {name: getattr(SMALL, name) for name in Settings.__slots__}
+    return Settings(**(fields | changes))
+
+
+_INSERTS = {"insert": 12, "idle": 1}
+WORKLOADS = {
+    workload.name: workload
+    for workload in (
+        Workload("singles", _settings(durability="strict"), 2, {**_INSERTS, "flush": 1, "reopen": 1}),
+        Workload(
+            "relaxed",
+            _settings(durability="os", log_file_bytes=4096, log_limit=16384),
+            3,
+            {"insert": 12, "insert_many": 3, "delete": 2, "bulk": 1, "tags": 1, "flush": 1, "upkeep": 2, "reopen": 1},
+        ),
+        Workload(
+            "many", SMALL, 12, {"insert_many": 10, "insert": 3, "flush_all": 2, "upkeep": 3, "idle": 1, "reopen": 1}
+        ),
+        Workload(
+            "edits",
+            SMALL,
+            4,
+            {
+                "insert": 6,
+                "policy": 6,
+                "delete": 4,
+                "bulk": 3,
+                "flush": 3,
+                "upkeep": 2,
+                "prune": 1,
+                "pin": 1,
+                "reopen": 1,
+            },
+        ),
+        Workload(
+            "metadata",
+            SMALL,
+            6,
+            {
+                "insert": 4,
+                "tags": 5,
+                "annotate": 5,
+                "obliterate": 2,
+                "pin": 2,
+                "unpin": 2,
+                "dump": 1,
+                "bulk": 1,
+                "reopen": 1,
+            },
+        ),
+        Workload(
+            "rotation",
+            _settings(log_file_bytes=2048, log_limit=8192, flush_points=100_000, bulk_points=200, tails_limit=1 << 20),
+            6,
+            {
+                "insert": 12,
+                "insert_many": 3,
+                "delete": 1,
+                "upkeep": 4,
+                "bulk": 1,
+                "tags": 1,
+                "flush": 1,
+                "idle": 1,
+                "reopen": 1,
+            },
+        ),
+        Workload(
+            "compaction",
+            _settings(log_file_bytes=4096, log_limit=16384),
+            4,
+            {
+                "insert": 10,
+                "delete": 3,
+                "bulk": 2,
+                "flush_all": 3,
+                "prune": 4,
+                "obliterate": 1,
+                "compact": 3,
+                "pin": 1,
+                "unpin": 1,
+            },
+        ),
+    )
+}
+
+DURABLE = {name: workload for name, workload in WORKLOADS.items() if workload.settings.durability != "os"}
+"""Those of which power loss takes nothing."""
+
+CROWD = Workload(
+    "crowd",
+    _settings(log_file_bytes=16384, log_limit=65536, tails_limit=1 << 16, background=True),
+    3,
+    {
+        "insert": 14,
+        "insert_many": 3,
+        "policy": 4,
+        "delete": 3,
+        "bulk": 1,
+        "flush": 1,
+        "prune": 2,
+        "tags": 1,
+        "obliterate": 1,
+    },
+)
+"""What each of several threads does at a time, with upkeep in the background."""
+
+
+class Steps:
+    """The endless sequence of steps of one workload. `model` must have applied all steps before the next is asked."""
+
+    def __init__(self, workload: Workload, seed: int, model: Model, first: int = 0) -> None:
+        """Streams are numbered from `first` + 1, so that several writers can share a database."""
+        self._workload = workload
+        self._rng = random.Random(f"{workload.name} {seed} {first}")
+        self._model = model
+        self._created = first
+        self._pins = 0
+        self._kinds = [kind for kind, weight in workload.weights.items() for _ in range(weight)]
+
+    def insert(self) -> Step:
+        """A plain insert, whatever the workload."""
+        return self._insert(self._model.living())
+
+    def next(self) -> Step:
+        living = self._model.living()
+        if len(living) < self._workload.streams and (not living or self._rng.random() < 0.5):
+            self._created += 1
+            return Step("create", (self._created, self._rng.choice(("plant/a", "plant/b")), f"s{self._created}"))
+        make: Callable[[list[int]], Step] | None = getattr(self, "_" + self._rng.choice(self._kinds), None)
+        while make is None:
+            make = getattr(self, "_" + self._rng.choice(self._kinds), None)
+        return make(living)
+
+    def _columns(self, n: int) -> tuple[list[int], list[float]]:
+        """Mostly ascending in time, with repetitions, late points and now and then the ends of time."""
+        rng = self._rng
+        base = rng.randrange(400)
+        times = [T0 + (base + rng.randrange(n + 3)) * SECOND for _ in range(n)]
+        if rng.random() < 0.7:
+            times.sort()
+        if rng.random() < 0.03:
+            times[0], times[-1] = MIN_TIME, LAST_TIME
+        return times, [float(rng.randrange(50)) for _ in range(n)]
+
+    def _insert(self, living: list[int]) -> Step:
+        return Step("insert", (self._rng.choice(living), *self._columns(self._rng.choice((1, 1, 3, 10))), "never"))
+
+    def _policy(self, living: list[int]) -> Step:
+        policy = self._rng.choice(("equal", "retain", "replace", "replace"))
+        return Step("insert", (self._rng.choice(living), *self._columns(self._rng.choice((1, 5, 20, 120))), policy))
+
+    def _bulk(self, living: list[int]) -> Step:
+        return Step("insert", (self._rng.choice(living), *self._columns(self._rng.randrange(200, 300)), "never"))
+
+    def _insert_many(self, living: list[int]) -> Step:
+        chosen = self._rng.sample(living, self._rng.randint(1, len(living)))
+        return Step("insert_many", ([(n, *self._columns(self._rng.choice((1, 2, 8)))) for n in chosen],))
+
+    def _delete(self, living: list[int]) -> Step:
+        start = T0 + self._rng.randrange(400) * SECOND
+        return Step("delete", (self._rng.choice(living), start, start + self._rng.randrange(1, 60) * SECOND))
+
+    def _prune(self, living: list[int]) -> Step:
+        stream = self._rng.choice(living)
+        return Step("prune", (stream, self._rng.randint(10, self._model.fact(stream).version)))
+
+    def _tags(self, living: list[int]) -> Step:
+        stream = self._rng.choice(living)
+        return Step("tags", (stream, {"unit": self._rng.choice("VAW")}, self._rng.choice(("plant/a", "plant/c"))))
+
+    def _annotate(self, living: list[int]) -> Step:
+        return Step("annotate", (self._rng.choice(living), {self._rng.choice("xyz"): "v" * self._rng.randrange(500)}))
+
+    def _obliterate(self, living: list[int]) -> Step:
+        return Step("obliterate", (self._rng.choice(living),))
+
+    def _pin(self, living: list[int]) -> Step:
+        self._pins += 1
+        return Step("pin", (f"p{self._pins}",))
+
+    def _unpin(self, living: list[int]) -> Step:
+        pins = sorted(self._model.pins())
+        return Step("unpin", (self._rng.choice(pins),)) if pins else self._insert(living)
+
+    def _flush(self, living: list[int]) -> Step:
+        return Step("flush", (self._rng.choice(living),))
+
+    def __getattr__(self, name: str) -> Callable[[list[int]], Step]:
+        if name[1:] in ("flush_all", "upkeep", "compact", "dump", "idle", "reopen"):
+            return lambda living: Step(name[1:])
+        raise AttributeError(name)
+
+
+def perform(db: Database, step: Step) -> object:
+    """Do a step ("reopen" is up to the caller). Returns the version of an insert or delete."""
+    kind, args = step
+    if kind == "create":
+        number, collection, name = args
+        return db.streams.create(collection, name, uuid=stream_uuid(number))
+    if kind == "insert_many":
+        return db.streams.insert_many({db.streams.get(stream_uuid(n)): (times, values) for n, times, values in args[0]})
+    if kind in _DATABASE:
+        return _DATABASE[kind](db, *args)
+    stream = db.streams.get(stream_uuid(args[0]))
+    if kind == "insert":
+        return stream.insert(args[1], args[2], policy=args[3])
+    if kind == "delete":
+        return stream.delete(args[1], args[2])
+    if kind == "prune":
+        return stream.set_oldest_version(args[1])
+    if kind == "tags":
+        return stream.set_tags(args[1], collection=args[2])
+    if kind == "annotate":
+        return stream.set_annotations(args[1])
+    return {"flush": stream.flush, "obliterate": stream.obliterate}[kind]()
+
+
+def _idle(db: Database) -> None:
+    """Let the log write the mark that proves its last frame, as it does after 100 ms without work."""
+    if isinstance(db.clock, ManualClock):
+        db._log._mark()  # type: ignore[attr-defined]  # the keeper's step, without its thread
+
+
+_DATABASE: dict[str, Callable[..., object]] = {
+    "flush_all": lambda db: db.flush(),
+    "upkeep": lambda db: db.upkeep.run_once(),
+    "compact": lambda db: db.compact(),
+    "dump": lambda db: db.upkeep.dump_metadata(),
+    "pin": lambda db, name: db.snapshot(name).close(),
+    "unpin": lambda db, name: db.drop_snapshot(name),
+    "idle": _idle,
+}
