@@ -173,13 +173,13 @@ class GroupWriter:
         self.synced_end = max(self.synced_end, end)
 
     def mark(self) -> None:
-        """Append a frame that proves the last sync; not synced itself. Where there is no room, the header of
-        the next file is going to prove it. Raises OSError."""
+        """Append a frame that proves the last sync; not synced itself. It may exceed the file's size: without it, a
+        damaged last frame would pass for a torn one until the next file begins. Raises OSError."""
         file = self.folder.active
         seq = self.durable_seq
         if seq == self.marked_seq:
             return
-        if file is not None and self.folder.unfinished is None and file.size + FRAME_OVERHEAD <= self.folder.file_bytes:
+        if file is not None and self.folder.unfinished is None:
             frame = file.framing.encode(file.size, MARK, self.next_seq, seq, self.folder.epoch, 0)
             self.folder.append(file, file.size, frame)
             file.size += FRAME_OVERHEAD
