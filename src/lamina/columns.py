@@ -26,6 +26,7 @@ class Columns:
 
     __slots__ = ()
     fields: tuple[str, ...] = ()
+    _last = "time"  # the field whose last entry ends the bundle
 
     def __len__(self) -> int:
         return len(getattr(self, self.fields[0]))
@@ -38,8 +39,8 @@ class Columns:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        first = getattr(self, self.fields[0])
-        span = f", {first[0]} .. {first[-1]}" if len(self) else ""
+        first, last = getattr(self, self.fields[0]), getattr(self, self._last)
+        span = f", {first[0]} .. {last[-1]}" if len(self) else ""
         return f"<{type(self).__name__} n={len(self)}{span}>"
 
     def to_arrow(self) -> pyarrow.Table:
@@ -47,7 +48,7 @@ class Columns:
         pa = library("pyarrow", "arrow")
         arrays, fields = [], []
         for name in self.fields:
-            column = getattr(self, name)
+            column = self._shown(name)
             if column.dtype == np.int64:
                 array = pa.array(column).view(pa.timestamp("ns", tz="UTC"))
             else:
@@ -59,9 +60,14 @@ class Columns:
     def to_pandas(self) -> pandas.DataFrame:
         """A pandas.DataFrame with `time` (UTC) as its index."""
         pd = library("pandas", "pandas")
-        data = {name: getattr(self, name) for name in self.fields[1:]}
+        data = {name: self._shown(name) for name in self.fields[1:]}
         index = pd.DatetimeIndex(getattr(self, self.fields[0]).view("datetime64[ns]"), tz="UTC", name="time")
         return pd.DataFrame(data, index=index)
+
+    def _shown(self, name: str) -> NDArray[Any]:
+        """A column as a table shows it."""
+        column: NDArray[Any] = getattr(self, name)
+        return column
 
     def to_polars(self) -> polars.DataFrame:
         """A polars.DataFrame with `time` as Datetime("ns", "UTC")."""
@@ -98,7 +104,7 @@ class Summaries(Columns):
     """Summaries of windows: time int64 (window start, ns), min, mean, max float64, count uint64, stddev float64.
 
     stddev is the population standard deviation. An empty window, where it is given at all, has count 0 and 0.0
-    in every statistic. Iterating gives tuples in the order of the fields.
+    in every statistic; tables made of it show NaN there. Iterating gives tuples in the order of the fields.
     """
 
     __slots__ = ("count", "max", "mean", "min", "stddev", "time")
@@ -116,6 +122,12 @@ class Summaries(Columns):
 
     def __iter__(self) -> Iterator[tuple[int, float, float, float, int, float]]:
         return zip(*(getattr(self, name).tolist() for name in self.fields), strict=True)
+
+    def _shown(self, name: str) -> NDArray[Any]:
+        column: NDArray[Any] = getattr(self, name)
+        if name in ("time", "count") or self.count.all():
+            return column
+        return np.where(self.count > 0, column, np.nan)
 
     @staticmethod
     def concat(parts: Sequence[Summaries]) -> Summaries:
@@ -136,6 +148,7 @@ class Ranges(Columns):
 
     __slots__ = ("end", "start")
     fields = ("start", "end")
+    _last = "end"
 
     def __init__(self, start: Times, end: Times) -> None:
         self.start = start
@@ -158,4 +171,5 @@ def library(name: str, extra: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError:
-        raise ModuleNotFoundError(f"{name} is not installed: pip install 'lamina[{extra}]'", name=name) from None
+        hint = f"pip install {name}" if name == "pyarrow" else f"pip install {name} pyarrow"
+        raise ModuleNotFoundError(f"{name} is not installed: {hint} (the extra lamina[{extra}])", name=name) from None

@@ -208,7 +208,10 @@ def _claim(seams: Seams, catalog: Catalog, identity: bytes | None) -> bytes:
 def _refuse_strangers(seams: Seams) -> None:
     """A directory without identity is new, or its creation lost power before anything was acknowledged in it."""
     if _has_data(seams.files):
-        raise Corrupt(f"{seams.path} holds data but no {IDENTITY} file: restore it from a backup")
+        raise Corrupt(
+            f"{seams.path} has folders log or segments but no {IDENTITY} file: if it is no database of Lamina's, "
+            "choose another directory, else restore it from a backup"
+        )
     if any(info.name != IDENTITY for info in seams.files.list("tmp")):
         raise InvalidArgument(f"{seams.path} has a folder tmp that is not ours: a database needs one of its own")
 

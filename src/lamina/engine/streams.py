@@ -101,6 +101,8 @@ class Streams:
 
     def get(self, uuid: UUID) -> Stream:
         """The stream with this uuid. Raises StreamNotFound. One catalog look-up, none for a stream in use."""
+        if not isinstance(uuid, UUID):
+            raise InvalidArgument(f"uuid {uuid!r}: expected a uuid.UUID")
         self._db.check_open()
         slot = self._db.slots.find(uuid)
         if slot is not None:
@@ -114,6 +116,8 @@ class Streams:
     def __getitem__(self, key: tuple[str, str]) -> Stream:
         """The stream of a collection with this tag `name`. Raises StreamNotFound if there is none, NotFound if there
         are several (other tags tell them apart: use find or get). Both are LookupErrors."""
+        if not isinstance(key, tuple) or len(key) != 2 or not all(isinstance(part, str) for part in key):
+            raise InvalidArgument(f"streams[{key!r}]: expected streams[collection, name], or streams.get(uuid)")
         collection, name = key
         found = list(self.find(collection, tags={"name": name}))
         if not found:

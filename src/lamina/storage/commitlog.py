@@ -64,6 +64,16 @@ class CommitTicket(Submission):
         self._log._add_callback(self, call)
 
 
+def called_back(call: Callable[[Ticket], None], ticket: CommitTicket) -> None:
+    """Call; its errors are its own, neither the log's nor those of who commits or asks."""
+    try:
+        call(ticket)
+    except Exception:
+        import logging  # 10 ms that only this case pays
+
+        logging.getLogger("lamina").exception("a callback of the commit log failed")
+
+
 class CommitLog:
     """`Log` on files in the folder `log`. Thread-safe.
 
@@ -303,7 +313,7 @@ class CommitLog:
                 if self._inline:  # nobody need be waiting
                     self._call_keeper(stranded=True)
                 return
-        call(ticket)
+        called_back(call, ticket)
 
     def barrier(self, timeout_s: float | None = None) -> int:
         with self._lock:
@@ -376,12 +386,7 @@ class CommitLog:
             if ticket.event is not None:
                 ticket.event.set()
             while ticket.calls:
-                try:
-                    ticket.calls[0](ticket)
-                except Exception:
-                    import logging  # 10 ms that only this case pays
-
-                    logging.getLogger("lamina").exception("a callback of the commit log failed")
+                called_back(ticket.calls[0], ticket)
                 del ticket.calls[0]
 
     def _poison(self, error: BaseException) -> None:

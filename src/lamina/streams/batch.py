@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 from lamina.columns import Times, Values
 from lamina.errors import InvalidArgument, InvalidTimeRange, InvalidValue
-from lamina.time import LAST_TIME, MIN_TIME
+from lamina.time import LAST_TIME, MIN_TIME, to_ns
 
 
 def checked(times: Any, values: Any = None) -> tuple[Times, Values]:
     """Contiguous int64 times, ascending (equal ones in the order given), and their float64 values.
 
-    `times` may be integers (ns), datetime64 of any unit, or a table of two columns (Arrow table or record batch,
-    pandas or polars DataFrame, Samples) with `values` left out. Input arrays are not copied where they fit already,
-    nor kept beyond the call that logs them.
+    `times` may be integers (ns), datetime64 of any unit, or a list of what `to_ns` takes (a Python call each); or a
+    table of two columns (Arrow table or record batch, pandas or polars DataFrame, Samples) with `values` left out.
+    Input arrays are not copied where they fit already, nor kept beyond the call that logs them.
     Raises InvalidArgument (shapes, types), InvalidTimeRange (outside [MIN_TIME, MAX_TIME - 1)), InvalidValue (NaN,
     infinity, null).
     """
@@ -57,7 +57,11 @@ def _check_range(low: int, high: int) -> None:
 
 
 def _times(times: Any) -> Times:
+    if hasattr(times, "dt") and hasattr(times, "to_numpy"):  # a pandas series
+        times = _naive(times)
     array = np.asarray(times)
+    if array.dtype.kind in "OU" and array.ndim == 1:  # datetimes or ISO text: a Python call per point
+        array = np.array([to_ns(time) for time in array.tolist()], np.int64)
     if array.dtype.kind == "M":
         if np.isnat(array).any():
             raise InvalidValue("NaT is not a time")
@@ -115,16 +119,32 @@ def _arrow_columns(table: Any) -> tuple[Any, Any]:
 
 
 def _pandas_columns(frame: Any) -> tuple[Any, Any]:
+    """Time: the column `time`, or an index that holds times, or the first column. Value: the column `value`, or the one
+    that is left."""
     if getattr(frame, "ndim", 1) == 1:
-        times, values = frame.index, frame
-    elif "time" in frame.columns:
-        times, values = frame["time"], frame["value" if "value" in frame.columns else frame.columns[1]]
-    elif len(frame.columns):
-        times, values = frame.index, frame["value" if "value" in frame.columns else frame.columns[0]]
+        return _naive(frame.index), frame.to_numpy()
+    names = list(frame.columns)
+    if "time" in names:
+        times = frame["time"]
+        names.remove("time")
+    elif frame.index.name == "time" or hasattr(frame.index, "tz"):
+        times = frame.index
+    elif names:
+        times = frame[names.pop(0)]
     else:
-        raise InvalidArgument("DataFrame without a value column")
+        raise InvalidArgument("DataFrame without columns: expected a time and a value column")
+    if "value" in names:
+        names = ["value"]
+    if len(names) != 1:
+        raise InvalidArgument(f"DataFrame with value columns {names}: expected one, or one called 'value'")
+    return _naive(times), frame[names[0]].to_numpy()
+
+
+def _naive(times: Any) -> NDArray[Any]:
+    """A pandas index or series as NumPy; a time zone is turned into UTC."""
     if getattr(times, "tz", None) is not None:
         times = times.tz_convert("UTC").tz_localize(None)
     elif hasattr(times, "dt") and getattr(times.dt, "tz", None) is not None:
         times = times.dt.tz_convert("UTC").dt.tz_localize(None)
-    return times.to_numpy(), values.to_numpy()
+    array: NDArray[Any] = times.to_numpy()
+    return array

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from lamina.errors import InvalidTimeRange, InvalidWidth
 from lamina.streams.node import BIAS
 from lamina.time import MAX_TIME, MIN_TIME
@@ -30,9 +32,11 @@ def check_time(time: int) -> int:
 
 def check_exponent(value: int, name: str) -> int:
     """A point width, depth or resolution: 0..63. Raises InvalidWidth."""
+    if not isinstance(value, int | np.integer):
+        raise InvalidWidth(f"{name} {value!r}: expected an int, the exponent of a power of two, 0..63")
     if not 0 <= value <= 63:
         raise InvalidWidth(f"{name} {value} is not within 0..63")
-    return value
+    return int(value)
 
 
 def check_width(width: int) -> int:

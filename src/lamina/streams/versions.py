@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lamina.errors import VersionNotAvailable
+from lamina.errors import InvalidArgument, VersionNotAvailable
 from lamina.storage.blocks import BlockReader
 from lamina.streams.node import NO_ROWS
 from lamina.streams.state import FIRST_VERSION, StreamState
@@ -20,6 +20,8 @@ def view_at(state: StreamState, version: int, oldest: int, read: BlockReader) ->
     Raises VersionNotAvailable (never given, or pruned). Cost: none for what the tail or the latest root holds, else
     O(log16 flushes) block reads.
     """
+    if not isinstance(version, int | np.integer):
+        raise InvalidArgument(f"version {version!r}: expected an int, 0 for the latest")
     if version == LATEST or version == state.version:
         return state.view(state.version)
     if version > state.version or version < FIRST_VERSION:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 from uuid import UUID, uuid4
 
@@ -474,3 +475,65 @@ def test_catalog_is_readable_by_its_owner_only(tmp_path):
         db.streams.create("c", "a")
         modes = {path.name: path.stat().st_mode & 0o077 for path in (tmp_path / "db").iterdir()}
     assert not any(modes.values()), modes
+
+
+def test_pandas_frames_are_read_by_name_or_refused(stream):
+    pd = pytest.importorskip("pandas")
+    stream.insert(pd.DataFrame({"t": [T0, T0 + 1], "v": [2.5, 3.5]}))
+    stream.insert(pd.DataFrame({"temp": [21.5, 22.5], "time": [T0 + 2, T0 + 3]}))
+    stream.insert(pd.DataFrame({"x": [1.0]}, index=pd.DatetimeIndex(np.array([T0 + 4], "datetime64[ns]"), tz="UTC")))
+    stream.insert(pd.Series([5.0], index=pd.DatetimeIndex(np.array([T0 + 5], "datetime64[ns]"))))
+    assert list(stream.values()) == [
+        (T0, 2.5), (T0 + 1, 3.5), (T0 + 2, 21.5), (T0 + 3, 22.5), (T0 + 4, 1.0), (T0 + 5, 5.0),
+    ]  # fmt: skip
+    with pytest.raises(errors.InvalidArgument, match="value columns"):
+        stream.insert(pd.DataFrame({"time": [T0], "a": [1.0], "b": [2.0]}))
+
+
+def test_lists_of_datetimes_and_iso_text_are_times(stream):
+    stream.insert(["2017-07-14T02:40:00Z", "2017-07-14T02:40:00.000000001Z"], [1.0, 2.0])
+    stream.insert([dt.datetime(2017, 7, 14, 2, 40, 1, tzinfo=dt.UTC)], [3.0])
+    assert list(stream.values()) == [(T0, 1.0), (T0 + 1, 2.0), (T0 + SECOND, 3.0)]
+    with pytest.raises(errors.InvalidArgument, match="ISO"):
+        stream.insert(["yesterday"], [1.0])
+
+
+def test_windows_that_would_not_fit_into_memory_are_refused(stream):
+    with pytest.raises(errors.TooBig, match="use a larger width"):
+        stream.windows(T0, T0 + 10**15, 1)
+    with pytest.raises(errors.TooBig):
+        stream.windows("2017-01-01", "2018-01-01", "1us")
+
+
+def test_empty_windows_are_zero_in_columns_and_nan_in_tables(stream):
+    pytest.importorskip("pandas")
+    stream.insert([T0, T0 + 3 * SECOND], [1.0, 2.0])
+    found = stream.windows(T0, T0 + 4 * SECOND, "1s")
+    assert found.mean.tolist() == [1.0, 0.0, 0.0, 2.0]
+    frame = found.to_pandas()
+    assert frame["mean"].isna().tolist() == [False, True, True, False]
+    assert frame["count"].tolist() == [1, 0, 0, 1]
+    assert np.isnan(found.to_arrow()["max"].to_numpy()[1])
+
+
+def test_repr_of_ranges_shows_their_end(stream):
+    stream.insert([T0], [1.0])
+    assert repr(stream.changes(10)) == f"<Ranges n=1, {T0} .. {T0 + 1}>"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda db, s: db.streams["a/b"],
+        lambda db, s: db.streams["ab"],
+        lambda db, s: db.streams[s.uuid],
+        lambda db, s: db.streams.get(str(s.uuid)),
+        lambda db, s: s.values(version="11"),
+        lambda db, s: s.aligned_windows(T0, T0 + SECOND, "1m"),
+        lambda db, s: s.windows(T0, T0 + SECOND, "1 parsec"),
+        lambda db, s: s.values("2020-13-01"),
+    ],
+)
+def test_slips_get_an_invalid_argument(db, stream, call):
+    with pytest.raises(errors.InvalidArgument):
+        call(db, stream)
