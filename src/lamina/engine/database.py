@@ -338,6 +338,7 @@ class Database:
                     raise
         if self.metadata.bytes_since_dump:
             self.upkeep.dump_metadata()
+        self.upkeep.shed_log()
         delta = CatalogDelta(self.epoch)
         delta.last_wall_us = self.clock.wall_us()
         self.catalog.commit(delta)

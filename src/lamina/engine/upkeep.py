@@ -38,6 +38,9 @@ META_DUMP_BYTES = 1 << 20
 META_DUMP_US = 24 * 3600 * 1_000_000
 """Metadata is dumped into a segment after 1 MiB of changes and at least daily (architecture section 7 row 21)."""
 
+SHED_BYTES = 1 << 20
+"""A log this short is read in some milliseconds; making a new file costs as much."""
+
 COPY_SHARE = 4
 """Small tails are copied forward while they are at most 1/4 of the log's limit: 1/3 more log, no tree work."""
 
@@ -239,8 +242,10 @@ class Upkeep:
         """Law 5: only what the catalog holds durably may leave the log, and the catalog says first how far that is:
         recovery takes a log that begins later for a damaged one. Metadata, which no data segment has, stay in the log
         until a dump has them: a lost catalog is rebuilt from dump and log."""
-        if self._log.bytes_kept <= self._settings.log_file_bytes:
-            return
+        if self._log.bytes_kept > self._settings.log_file_bytes:
+            self._trim_always()
+
+    def _trim_always(self) -> None:
         if self._metadata.bytes_since_dump and self._metadata.failed is None:
             self.dump_metadata()
         with self._metadata.lane:  # a meta op may be published and not yet in the catalog
@@ -258,6 +263,15 @@ class Upkeep:
         self._catalog.commit(delta)
         self._sealer.published(bulk)
         self._log.trim(seq)
+
+    def shed_log(self) -> None:
+        """At a clean close with nothing left unflushed: the next opening has nothing to read. Unflushed changes keep
+        the log as it is."""
+        if self._slots.dirty or self._log.bytes_kept <= SHED_BYTES:
+            return
+        with self._run_lock:
+            self._log.rotate()
+            self._trim_always()
 
     def _dump_metadata(self) -> None:
         bytes_changed = self._metadata.bytes_since_dump

@@ -218,3 +218,21 @@ def test_failed_flush_stops_writing_and_loses_nothing():
     with pytest.raises(errors.Unavailable):
         fill(stream, 1, 50)
     db.close()
+
+
+def test_clean_close_leaves_no_log_to_read(tmp_path):
+    with lamina.open(tmp_path, settings=SMALL) as db:
+        stream = db.streams.create("c", "a")
+        for i in range(12):
+            fill(stream, 1, 390)
+            stream.insert(np.arange(i * 10_000, i * 10_000 + 390), np.zeros(390))
+        for _ in range(500):
+            stream.insert(T0 + np.arange(390), np.zeros(390))
+        assert db.stats()["log_bytes"] > 1 << 20
+        count, version = stream.count(), stream.version
+    assert sum(path.stat().st_size for path in (tmp_path / "log").iterdir()) < 1000
+    with lamina.open(tmp_path, settings=SMALL) as db:
+        stream = db.streams.get(stream.uuid)
+        assert (stream.count(), stream.version) == (count, version)
+        assert not db.degraded
+        assert stream.insert([T0], [1.0]) == version + 1
