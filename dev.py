@@ -22,6 +22,7 @@ VENV = ROOT / ".venv"
 STAMP = VENV / "dev-stamp.json"
 BIN = VENV / "bin"
 OLDEST = (3, 11)
+DEMO = "server,pandas"  # the demo serves, and prints Python that makes a DataFrame
 
 
 def main(arguments: list[str]) -> int:
@@ -34,7 +35,7 @@ def main(arguments: list[str]) -> int:
         return 2
     command, rest = arguments[0], arguments[1:]
     try:
-        set_up("server" if command == "demo" else "dev")
+        set_up(DEMO if command == "demo" else "dev")
     except SetUpFailed as failure:
         print(f"dev.py: {failure}", file=sys.stderr)
         return 2
@@ -48,7 +49,7 @@ class SetUpFailed(Exception):
 
 
 def set_up(extra: str) -> None:
-    """Make or reuse .venv with lamina[extra] in it; `dev` contains `server`."""
+    """Make or reuse .venv with lamina[extra] in it; `dev` contains DEMO."""
     digest = hashlib.sha256(sys.version.encode())
     for name in ("pyproject.toml", "constraints.txt"):
         digest.update((ROOT / name).read_bytes())
@@ -57,8 +58,8 @@ def set_up(extra: str) -> None:
     same = {name: installed.get(name) for name in wanted} == wanted
     if same and installed.get("extra") in (extra, "dev"):
         return
-    if same and installed.get("extra") == "server":
-        print("dev.py: adding the development tools to .venv", flush=True)
+    if same:
+        print(f"dev.py: adding what {extra!r} needs to .venv", flush=True)
     else:
         print(f"dev.py: making {VENV} (once; takes a minute)", flush=True)
     began = time.monotonic()

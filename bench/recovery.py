@@ -1,7 +1,7 @@
 """Opening a database whose log was never flushed: `python -m bench.recovery [--scale 0.1]`.
 
 Two logs as a killed process leaves them: 64 MiB of inserts of 50 points, to be open again in well under a second, and
-a part of a full log (3,500,000 ops, 3 GiB), to be open in 10 s times that part. `--scale 1` makes the whole of it: that
+a part of a full log (2,500,000 ops, 2 GiB), to be open in 10 s times that part. `--scale 1` makes the whole of it: that
 takes 5 GiB of disk, 10 GiB of memory and some minutes.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench.measure import Line, headline, power, size, span
 
-FULL_OPS = 3_500_000
+FULL_OPS = 2_500_000
 FULL_S = 10.0
 SMALL_BYTES = 64 << 20
 SMALL_S = 1.0

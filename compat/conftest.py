@@ -1,10 +1,12 @@
 """Servers that the wire tests drive with unmodified clients: real engine, in memory, in this process."""
 
+import fcntl
 import shutil
 import subprocess
 import venv
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -81,24 +83,52 @@ def call(address):
 BTRDB4 = Path(__file__).parents[1] / ".venv-btrdb4"
 """Environment with the client of version 4, whose dependencies need not agree with ours. Made once, reused."""
 
+PACKAGES = ("btrdb==4.11.2", "grpcio", "protobuf")
+
+AS_PYTHON = ("env", "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=python")  # its generated code is too old for the C one
+
 
 @pytest.fixture(scope="session")
 def btrdb4() -> list[str]:
     """The command of a Python that has btrdb4. Skips with the reason where it cannot be installed."""
-    python = BTRDB4 / "bin" / "python"
-    has_it = [
-        str(python),
-        "-c",
-        "import os; os.environ['PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION'] = 'python'; import btrdb4",
-    ]
-    if not python.exists() or subprocess.run(has_it, capture_output=True, timeout=60, check=False).returncode:
-        venv.create(BTRDB4, with_pip=True, clear=True)
-        (BTRDB4 / ".gitignore").write_text("*\n")
-        install = [str(python), "-m", "pip", "install", "--quiet", "btrdb==4.11.2", "grpcio", "protobuf"]
-        done = subprocess.run(install, capture_output=True, text=True, timeout=300, check=False)
-        if done.returncode:
-            shutil.rmtree(BTRDB4)
-            reason = f"btrdb==4.11.2 cannot be installed: {done.stderr.strip()[-300:]}"
-            print(reason)
-            pytest.skip(reason)
-    return ["env", "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=python", str(python)]
+    with _one_process():  # workers of one run, and runs beside each other, find it missing at the same time
+        if not _has_btrdb4(BTRDB4):
+            _make_btrdb4()
+    return [*AS_PYTHON, str(BTRDB4 / "bin" / "python")]
+
+
+@contextmanager
+def _one_process() -> Iterator[None]:
+    """Hold a lock. On this file: a lock file of its own would stay behind."""
+    with Path(__file__).open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _has_btrdb4(environment: Path) -> bool:
+    python = environment / "bin" / "python"
+    if not python.exists():
+        return False
+    return not subprocess.run([*AS_PYTHON, python, "-c", "import btrdb4"], capture_output=True, timeout=60).returncode
+
+
+def _make_btrdb4() -> None:
+    """Under another name until it is complete: whoever takes no lock finds all of it or nothing."""
+    unfinished = BTRDB4.with_name(BTRDB4.name + ".new")
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
+        (unfinished / ".gitignore").write_text("*\n")
+        venv.create(unfinished, with_pip=True)
+        install = [unfinished / "bin" / "python", "-m", "pip", "install", "--quiet", *PACKAGES]
+        subprocess.run(install, capture_output=True, text=True, timeout=300, check=True)
+        shutil.rmtree(BTRDB4, ignore_errors=True)
+        unfinished.rename(BTRDB4)
+    except (OSError, subprocess.SubprocessError) as error:  # no ensurepip, no network, no such package here, too slow
+        said = getattr(error, "stderr", None) or getattr(error, "output", None) or b""
+        text = said.decode(errors="replace") if isinstance(said, bytes) else said
+        reason = f"{PACKAGES[0]} cannot be installed: {error}: {text.strip()[-300:]}"
+        print(reason)
+        pytest.skip(reason)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)

@@ -27,8 +27,8 @@ class Settings(NamedTuple):
     durability: Durability = "group"
     sync_interval_s: float = 0.1  # "os" only: what a power loss may take
     tails_limit: int = 0  # unflushed points; 0: 25 % of RAM, at least 64 MiB, at most 2 GiB
-    log_limit: int = 0  # log kept for recovery; 0: twice the tails, at least 512 MiB, at most 3 GiB
-    log_ops_limit: int = 3_500_000  # 2.6 µs each (bench.recovery): recovery in 10 s
+    log_limit: int = 0  # log kept for recovery; 0: twice the tails, at least 512 MiB, at most 2 GiB
+    log_ops_limit: int = 2_500_000  # 2.4 to 3.5 µs each (bench.recovery): recovery in 10 s
     log_file_bytes: int = 64 * MIB  # rotation; small enough to trim early, large enough that rotation is rare
     cache_limit: int = 0  # inner nodes and dictionaries; 0: 25 % of RAM, at most 2 GiB
     open_segments: int = 256  # descriptors
@@ -48,7 +48,7 @@ class Settings(NamedTuple):
 
     @property
     def log_bytes(self) -> int:
-        return self.log_limit or max(512 * MIB, min(2 * self.tails_bytes, 3 * GIB))
+        return self.log_limit or max(512 * MIB, min(2 * self.tails_bytes, 2 * GIB))
 
     @property
     def cache_bytes(self) -> int:

@@ -35,7 +35,7 @@ LONG_S = 60
 _BLOCK = re.compile(r"^```(?P<info>[^\n]*)\n(?P<code>.*?)^```$|^<!-- (?P<note>stop|certificate) -->$", re.M | re.S)
 _RESULT = re.compile(r"#\s*->\s*(?P<repr>.*\S)\s*$")
 _SERVE = re.compile(r"^(?:\w+=\S+ )*lamina serve\b")
-_SETUP = ("pip install", "python3 dev.py")  # what sets a machine up; tests run on one that is
+_SETUP = ("pip install", "python3 dev.py", "source .venv/")  # what sets a machine up; tests run on one that is
 _READY = re.compile(r"ready http=(\S+) grpc=(\S+?)(?: grpcs=(\S+))?\n")
 
 

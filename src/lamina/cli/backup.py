@@ -18,4 +18,7 @@ def backup(
 
     with bar("backup", "bytes") as report:
         size = copy(dir, dest, report)
-    print(f"backed up {dir} to {dest} ({quantity(size, 'bytes')}); bring it back with: lamina restore {dest} {dir}")
+    print(
+        f"backed up {dir} to {dest} ({quantity(size, 'bytes')}); "
+        f"bring it back into a new directory with: lamina restore {dest} NEW_DIR"
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lamina.columns import Times, Values
     from lamina.engine.database import Database
     from lamina.engine.stream import Stream
+    from lamina.streams.policy import Policy
 
 
 def import_(
@@ -24,22 +25,50 @@ def import_(
     time: Annotated[str, typer.Option(help="Column of times: ns since the epoch, timestamps, ISO 8601.")] = "time",
     value: Annotated[str, typer.Option(help="Column of values.")] = "value",
     unit: Annotated[str | None, typer.Option(help="Unit of a stream that is made.")] = None,
+    policy: Annotated[
+        str,
+        typer.Option(
+            metavar="never|equal|retain|replace",
+            help="Points at equal times: keep all, drop exact repetitions, keep the old, keep the new.",
+        ),
+    ] = "never",
 ) -> None:
     """Insert the points of a file into a stream. What was inserted before an error stays."""
     import lamina
     from lamina.cli.progress import bar, quantity
+    from lamina.streams.policy import check_policy
 
+    check_policy(policy)
+    may_create = _check_name(stream, unit)
+    chunks = _begun(_chunks(file, time, value), file)  # before anything is made: most mistakes show in the first one
     points = 0
-    chunks = _chunks(file, time, value)
-    with lamina.open(dir) as db, bar("import", "points") as report:
+    with lamina.open(dir, create=may_create) as db, bar("import", "points") as report:
         target = _stream(db, stream, unit)
         try:
             for times, values in chunks:
-                target.insert(times, values)
+                target.insert(times, values, policy=cast("Policy", policy))
                 points += len(times)
                 report(points, 0)
         finally:
             print(f"{quantity(points, 'points')} inserted into {stream}, now at version {target.version}")
+
+
+def _check_name(text: str, unit: str | None) -> bool:
+    """Whether the stream may be made if it is absent: one that is named by its uuid may not. Raises InvalidArgument,
+    InvalidCollection, InvalidTagValue."""
+    from uuid import UUID
+
+    from lamina.cli.stream import split
+    from lamina.streams import names
+
+    try:
+        UUID(text)
+    except ValueError:
+        collection, name = split(text)
+        names.check_collection(collection)
+        names.check_tags({"name": name, "unit": unit or ""})
+        return True
+    return False
 
 
 def _chunks(file: Path, time: str, value: str) -> Iterator[tuple[Times, Values]]:
@@ -55,12 +84,43 @@ def _chunks(file: Path, time: str, value: str) -> Iterator[tuple[Times, Values]]
     raise InvalidArgument(f"{file}: expected a name that ends in .csv, .parquet, .arrow or .feather")
 
 
+def _begun(chunks: Iterator[tuple[Times, Values]], file: Path) -> Iterator[tuple[Times, Values]]:
+    """The same chunks, the first of which is read and checked by now."""
+    from itertools import chain
+
+    from lamina.streams.batch import checked
+
+    chunks = _named(chunks, file)
+    first = [checked(*chunk) for chunk in [next(chunks, None)] if chunk is not None]
+    return chain(first, chunks)
+
+
+def _named(chunks: Iterator[tuple[Times, Values]], file: Path) -> Iterator[tuple[Times, Values]]:
+    """The same chunks; an error of the CSV parser, which counts columns from 0, tells the column's name too."""
+    import csv
+    import re
+
+    try:
+        yield from chunks
+    except InvalidArgument as error:
+        place = re.search(r"CSV column #(\d+)", str(error))
+        if place is None:
+            raise
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            column = next(csv.reader(lines))[int(place[1])]
+        raise InvalidArgument(f"{file}, column {column!r}: {error}") from None
+
+
 def _stream(db: Database, text: str, unit: str | None) -> Stream:
     from lamina.cli.stream import find_stream, split
     from lamina.errors import StreamNotFound
 
     try:
-        return find_stream(db, text)
+        stream = find_stream(db, text)
     except StreamNotFound:
         collection, name = split(text)  # an unknown uuid is refused here
         return db.streams.create(collection, name, unit=unit)
+    if unit is not None and (stream.unit or "") != unit:
+        has = f"the unit {stream.unit!r}" if stream.unit else "no unit"
+        raise InvalidArgument(f"--unit {unit!r}: stream {text} exists and has {has}; leave --unit out to keep that")
+    return stream

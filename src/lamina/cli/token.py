@@ -38,6 +38,8 @@ def create(
     if not (full_access or read or write):
         raise InvalidArgument("a token without rights is of no use: give --full-access, --read or --write")
     permissions = Permissions(full_access, tuple(read or ()), tuple(write or ()))
+    for entry in permissions.read + permissions.write:
+        _check(entry)
     with lamina.open(dir) as db:
         value = Tokens(db).create(name, permissions, expires)
     print(value)
@@ -72,6 +74,18 @@ def remove(dir: Dir, name: Annotated[str, typer.Argument(help="Name of the token
     with lamina.open(dir, create=False) as db:
         Tokens(db).remove(name)
     print(f"removed token {name}")
+
+
+def _check(entry: str) -> None:
+    """Refuse an entry that can cover nothing, with what it was likely meant to be: shells replace a bare $streams."""
+    from lamina.access import Permissions
+    from lamina.access.permissions import STREAMS
+
+    try:
+        Permissions.of({"read": [entry]})
+    except InvalidArgument as error:
+        meant = f"{STREAMS}/{entry.lstrip('/')}" if entry.strip("/") else STREAMS
+        raise InvalidArgument(f"{error}; for streams: '{meant}', in single quotes") from None
 
 
 def _rights(permissions: Permissions) -> str:

@@ -42,7 +42,7 @@ def backup(
     root = Path(source.path if isinstance(source, Database) else source)
     place = Path(target)
     Directory(root).identity()
-    _require_empty(place)
+    _require_empty(place, "a backup goes into a directory of its own")
     for _ in range(ATTEMPTS):
         try:
             return _copy(root, place, progress)
@@ -56,7 +56,7 @@ def restore(source: str | os.PathLike[str], target: str | os.PathLike[str], prog
     the restored database may punch or extend its files). Raises NotFound, AlreadyExists, OSError."""
     root, place = Path(source), Path(target)
     Directory(root).identity()
-    _require_empty(place)
+    _require_empty(place, "restore goes into a new directory")
     files = [path for path in sorted(root.rglob("*")) if path.is_file() and path.name not in (IDENTITY, "LOCK")]
     total = sum(path.stat().st_size for path in files)
     done = 0
@@ -68,9 +68,9 @@ def restore(source: str | os.PathLike[str], target: str | os.PathLike[str], prog
     return done
 
 
-def _require_empty(place: Path) -> None:
+def _require_empty(place: Path, rule: str) -> None:
     if place.exists() and any(place.iterdir()):
-        raise AlreadyExists(f"{place} is not empty: a backup goes into a directory of its own")
+        raise AlreadyExists(f"{place} is not empty: {rule}")
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 

@@ -24,11 +24,14 @@ import uvicorn
 
 import lamina
 from lamina.access import Tokens, bootstrap
+from lamina.engine.open import LOCK
 from lamina.errors import InvalidArgument, Unavailable
 from lamina.observe import Registry
+from lamina.ops.directory import Directory
 from lamina.server.config import Config, is_loopback
 from lamina.server.http import App
 from lamina.server.protocol import Protocol
+from lamina.storage.rules import locked
 from lamina.time import SystemClock
 
 if TYPE_CHECKING:
@@ -126,6 +129,7 @@ def _give_up() -> None:
 async def serve(config: Config, *, on_ready: Callable[[Addresses], None], stop: asyncio.Event) -> int:
     """As `run`, on the running loop, until `stop` is set."""
     address = _resolve(config.host)
+    _refuse_in_use(Path(config.path))
     registry, clock = Registry(), SystemClock()
     app = App(registry, clock)
     async with _http(app, address, config) as http:
@@ -146,7 +150,7 @@ async def serve(config: Config, *, on_ready: Callable[[Addresses], None], stop: 
 _REFUSED = (
     "refused to listen on {host} without a token: everybody who reaches it could read and change the data. "
     "Set one with --api-token (or LAMINA_API_TOKEN, RS_API_TOKEN), make one with "
-    "`lamina token create {path} NAME`, or say --no-auth"
+    "`lamina token create {path} NAME --full-access`, or say --no-auth"
 )
 
 
@@ -212,6 +216,14 @@ async def _http(app: App, address: str, config: Config) -> AsyncIterator[_Uvicor
         await task
 
 
+def _refuse_in_use(root: Path) -> None:
+    """Before any port is tried: a second server on a directory should hear of the first, not that its ports are
+    taken. Opening takes the lock that counts. Raises Locked."""
+    if root.is_dir() and Directory(root).user():
+        place = root / LOCK
+        raise locked(str(place), place.read_bytes())
+
+
 @asynccontextmanager
 async def _database(config: Config) -> AsyncIterator[Database]:
     """The open database. Opening may replay a log and closing may flush: both off the loop."""
@@ -261,7 +273,10 @@ def _tokens(db: Database, config: Config) -> Tokens | None:
         return None
     bootstrap(db, config.api_token or None)
     tokens = Tokens(db)
-    return tokens if tokens.list() else None
+    known = len(tokens.list())
+    if known and not config.api_token:
+        log.info("tokens are required (%d in this directory)", known)
+    return tokens if known else None
 
 
 def _resolve(host: str) -> str:

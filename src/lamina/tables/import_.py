@@ -43,6 +43,7 @@ def from_csv(source: Source, *, time: str = "time", value: str = "value") -> Ite
     read = csv.ReadOptions(block_size=_BLOCK)
     try:
         with csv.open_csv(_argument(source), read_options=read, convert_options=convert) as reader:
+            _require(reader.schema.names, time, value)
             yield from _points(reader, time, value)
     except pa.ArrowInvalid as error:
         raise InvalidArgument(f"CSV cannot be read: {_first_line(error)}") from None

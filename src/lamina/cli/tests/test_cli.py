@@ -99,6 +99,18 @@ def test_a_token_is_shown_once_listed_and_removed(tmp_path):
     assert "reader" not in run("token", "list", tmp_path).stdout
 
 
+@pytest.mark.parametrize(
+    ("entry", "meant"),
+    [("plant/*", "'$streams/plant/*'"), ("/plant/*", "'$streams/plant/*'"), ("", "'$streams'"), ("/", "'$streams'")],
+)
+@pytest.mark.parametrize("option", ["--read", "--write"])
+def test_an_entry_that_covers_nothing_is_answered_with_the_one_for_streams(tmp_path, option, entry, meant):
+    refused = run("token", "create", tmp_path / "db", "reader", option, entry).exception
+    assert isinstance(refused, lamina.LaminaError)
+    assert f"for streams: {meant}, in single quotes" in str(refused)
+    assert not (tmp_path / "db").exists()
+
+
 # -- files
 
 
@@ -172,6 +184,72 @@ def test_what_export_and_import_cannot_do_is_said(stored, arguments, word):
     assert word in str(result.exception)
 
 
+def points_file(folder, *rows, header="time,value"):
+    """A CSV file."""
+    file = folder / "points.csv"
+    file.write_text("\n".join([header, *rows]) + "\n")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "words"),
+    [
+        (["1,1.5"], ["--value", "nope"], ["nope", "time, value"]),
+        (["1,text"], [], ["'value'", "'text'"]),
+        (["1,inf"], [], ["inf"]),
+        (["1,1.5"], ["--policy", "newest"], ["newest", "retain"]),
+        (["1,1.5"], ["--unit", "x" * 300], ["unit"]),
+    ],
+)
+def test_an_import_that_fails_at_once_leaves_no_database(tmp_path, rows, options, words):
+    result = run("import", tmp_path / "db", points_file(tmp_path, *rows), "plant/new", *options)
+    assert isinstance(result.exception, lamina.LaminaError)
+    assert all(word in str(result.exception) for word in words)
+    assert not (tmp_path / "db").exists()
+
+
+@pytest.mark.parametrize("stream", ["pump", "a2a1a8cb-5b3e-4f0f-9d5a-0c1f4b8ad5d1"])
+def test_an_import_into_a_stream_that_cannot_be_made_leaves_no_database(tmp_path, stream):
+    result = run("import", tmp_path / "db", points_file(tmp_path, "1,1.5"), stream)
+    assert isinstance(result.exception, lamina.LaminaError)
+    assert not (tmp_path / "db").exists()
+
+
+def test_a_failed_import_makes_no_stream(stored, tmp_path):
+    assert run("import", stored[0], points_file(tmp_path, "1,text"), "plant/new").exception
+    with lamina.open(stored[0]) as db:
+        assert [stream.name for stream in db.streams] == ["pump"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ("never", [1.0, 1.0, 2.0, 3.0]),
+        ("equal", [1.0, 2.0, 3.0]),
+        ("retain", [1.0, 2.0]),
+        ("replace", [1.0, 3.0]),
+    ],
+)
+def test_an_import_merges_by_its_policy(tmp_path, policy, expected):
+    dir = tmp_path / "db"
+    assert run("import", dir, points_file(tmp_path, "1,1", "2,2"), "plant/new").exit_code == 0
+    again = run("import", dir, points_file(tmp_path, "1,1", "2,3"), "plant/new", "--policy", policy)
+    assert again.exit_code == 0, again.output
+    with lamina.open(dir) as db:
+        assert db.streams["plant", "new"].values().value.tolist() == expected
+
+
+def test_an_import_refuses_another_unit_than_the_stream_has(stored, tmp_path):
+    file = points_file(tmp_path, "1,1.5")
+    refused = run("import", stored[0], file, "plant/pump", "--unit", "V").exception
+    assert isinstance(refused, lamina.LaminaError)
+    assert all(word in str(refused) for word in ("'V'", "'g'", "plant/pump"))
+    for options in ([], ["--unit", "g"]):
+        assert run("import", stored[0], file, "plant/pump", *options).exit_code == 0
+    with lamina.open(stored[0]) as db:
+        assert db.streams["plant", "pump"].count() == len(stored[1]) + 2
+
+
 # -- upkeep
 
 
@@ -181,6 +259,9 @@ def test_backup_and_restore_bring_a_database_back_while_it_is_in_use(stored, tmp
         db.streams["plant", "pump"].insert(times + 1, np.ones(len(times)))
         made = run("backup", dir, tmp_path / "copy")
     assert made.exit_code == 0, made.output
+    assert f"lamina restore {tmp_path / 'copy'} NEW_DIR" in made.stdout
+    refused = run("restore", tmp_path / "copy", dir).exception
+    assert "restore goes into a new directory" in str(refused)
     restored = run("restore", tmp_path / "copy", tmp_path / "back")
     assert restored.exit_code == 0, restored.output
     with lamina.open(tmp_path / "back") as db:

@@ -85,7 +85,9 @@ def test_a_poisoned_database_ends_with_1_and_is_not_ready(monkeypatch):
 def test_other_addresses_than_loopback_need_a_token(host):
     with pytest.raises(InvalidArgument) as caught, running.server(running.config(host=host)):
         pass
-    assert all(word in str(caught.value) for word in (host, "--api-token", "RS_API_TOKEN", "--no-auth", "token create"))
+    assert all(
+        word in str(caught.value) for word in (host, "--api-token", "RS_API_TOKEN", "--no-auth", "--full-access")
+    )
 
 
 @pytest.mark.parametrize("settings", [{"no_auth": True}, {"api_token": "chosen"}])
@@ -103,6 +105,17 @@ def test_a_stored_token_is_as_good_as_a_configured_one(tmp_path):
         address = server.addresses.http.replace("0.0.0.0", "127.0.0.1")
         assert get(address, "/metrics")[0] == 401
         assert get(address, "/metrics", value)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"), [({}, True), ({"api_token": "chosen"}, False), ({"no_auth": True}, False)]
+)
+def test_tokens_that_nobody_gave_now_are_announced(tmp_path, caplog, settings, said):
+    with lamina.open(tmp_path) as db:
+        Tokens(db).create("reader", Permissions(read=("$streams",)))
+    with caplog.at_level("INFO", "lamina.server"), running.server(running.config(tmp_path, **settings)):
+        pass
+    assert ("tokens are required (1 in this directory)" in caplog.text) == said
 
 
 def test_one_token_list_serves_both_faces():
@@ -145,6 +158,14 @@ def test_a_failed_start_leaves_the_directory_free(tmp_path):
 def test_a_directory_in_use_is_refused(tmp_path):
     with lamina.open(tmp_path), pytest.raises(Locked), running.server(running.config(tmp_path)):
         pass
+
+
+def test_a_directory_in_use_is_said_before_its_ports_are(tmp_path):
+    with running.server(running.config(tmp_path)) as server:
+        http, grpc = (int(address.split(":")[1]) for address in server.addresses[:2])
+        second = running.config(tmp_path, http_port=http, grpc_port=grpc)
+        with pytest.raises(Locked, match=str(os.getpid())), running.server(second):
+            pass
 
 
 @pytest.fixture(scope="module")
