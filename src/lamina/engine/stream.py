@@ -74,7 +74,6 @@ class Stream:
         """
         check_policy(policy)
         db = self._db
-        db.check_open()
         columns = batch.checked(times, values)
         slot = self._alive()
         if not len(columns[0]):

@@ -11,6 +11,8 @@ from lamina.columns import Times, Values
 from lamina.errors import InvalidArgument, InvalidTimeRange, InvalidValue
 from lamina.time import LAST_TIME, MIN_TIME, to_ns
 
+_INT64, _FLOAT64 = np.dtype(np.int64), np.dtype(np.float64)
+
 
 def checked(times: Any, values: Any = None) -> tuple[Times, Values]:
     """Contiguous int64 times, ascending (equal ones in the order given), and their float64 values.
@@ -23,11 +25,9 @@ def checked(times: Any, values: Any = None) -> tuple[Times, Values]:
     """
     if values is None:
         times, values = _columns(times)
-    for column in (times, values):
-        mask = getattr(column, "mask", None)
-        if isinstance(mask, np.ndarray | np.bool_) and mask.any():
-            raise InvalidValue("masked entries cannot be stored: every point has a time and a value")
-    time_column, value_column = _times(times), _values(values)
+    # What fits already is taken as it is: the general way would hand back the same array, at 2 µs of a small insert.
+    time_column = times if _fits(times, _INT64) else _times(times)
+    value_column = values if _fits(values, _FLOAT64) else _values(values)
     if time_column.ndim != 1 or time_column.shape != value_column.shape:
         raise InvalidArgument(
             f"times of shape {time_column.shape} and values of shape {value_column.shape}: "
@@ -48,6 +48,16 @@ def checked(times: Any, values: Any = None) -> tuple[Times, Values]:
     return time_column, value_column
 
 
+def _fits(column: Any, dtype: np.dtype[Any]) -> bool:
+    return type(column) is np.ndarray and column.dtype == dtype and column.flags.c_contiguous
+
+
+def _check_mask(column: Any) -> None:
+    mask = getattr(column, "mask", None)
+    if isinstance(mask, np.ndarray | np.bool_) and mask.any():
+        raise InvalidValue("masked entries cannot be stored: every point has a time and a value")
+
+
 def _check_range(low: int, high: int) -> None:
     if low < MIN_TIME or high > LAST_TIME:
         bad = low if low < MIN_TIME else high
@@ -57,6 +67,7 @@ def _check_range(low: int, high: int) -> None:
 
 
 def _times(times: Any) -> Times:
+    _check_mask(times)
     if hasattr(times, "dt") and hasattr(times, "to_numpy"):  # a pandas series
         times = _naive(times)
     array = np.asarray(times)
@@ -81,6 +92,7 @@ def _exact_ns(array: NDArray[Any]) -> Times:
 
 
 def _values(values: Any) -> Values:
+    _check_mask(values)
     array = np.asarray(values)
     if array.dtype == object:
         raise InvalidArgument("values of mixed types: expected numbers")
