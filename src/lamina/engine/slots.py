@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from uuid import UUID
 
 from lamina.catalog.catalog import Catalog
@@ -131,10 +131,6 @@ class Slots:
                 self._by_uuid.pop(slot.uuid, None)
             self._idle.pop(stream, None)
         self.dirty.pop(stream, None)
-
-    def all_living(self) -> Iterator[Slot]:
-        with self._lock:
-            return iter(list(self._living.values()))
 
     def _add(self, row: StreamRow, root: RootRow | None) -> Slot:
         state = empty_state(row.id) if root is None else empty_state(row.id, flushed_of(root))

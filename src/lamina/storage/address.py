@@ -13,5 +13,3 @@ ADDRESS = np.dtype([("segment", "<u4"), ("length", "<u4"), ("offset", "<u8"), ("
 assert ADDRESS.itemsize == 20, "part of every format that holds addresses"
 
 Addresses = NDArray[np.void]  # dtype ADDRESS
-
-NO_ADDRESS: Addresses = np.zeros((), ADDRESS)[()]

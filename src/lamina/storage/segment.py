@@ -203,10 +203,6 @@ class SegmentReader:
         self._read_head(head)
         self.sections = self._read_table(foot, end)
 
-    @classmethod
-    def open(cls, blobs: Blobs, name: str) -> SegmentReader:
-        return cls(blobs, name)
-
     def _read_head(self, head: bytes) -> None:
         magic, need, write, id, kind, database_id, epoch, writer_crc, crc = _HEADER.unpack_from(head)
         self._expect(0, "magic", MAGIC, magic)

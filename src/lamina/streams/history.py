@@ -90,11 +90,6 @@ def find_version(history: bytes, version: int, read: BlockReader) -> Entry | Non
     return _at(history, _search(history, "version", version, "left", read), read)
 
 
-def before_version(history: bytes, version: int, read: BlockReader) -> Entry | None:
-    """The entry with the largest version below the given one."""
-    return _at(history, _search(history, "version", version, "left", read) - 1, read)
-
-
 def find_seq(history: bytes, seq: int, read: BlockReader) -> tuple[Entry | None, Entry | None]:
     """The entry with the largest seq at or below the given one, and the entry behind it."""
     behind = _search(history, "seq", seq, "right", read)

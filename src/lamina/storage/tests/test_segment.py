@@ -51,7 +51,7 @@ def with_header_crc(content):
 def opened(content, name="s"):
     blobs = MemoryBlobs()
     put(blobs, name, content)
-    return SegmentReader.open(blobs, name)
+    return SegmentReader(blobs, name)
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_blocks_and_sections_come_back():
     for block, (offset, length, crc) in zip(data, addresses, strict=True):
         assert blobs.read("s", [(offset, length)]) == [bytes(block)]
         assert crc == crc32c(bytes(block))
-    reader = SegmentReader.open(blobs, "s")
+    reader = SegmentReader(blobs, "s")
     assert (reader.id, reader.kind, reader.epoch, reader.database_id) == (7, "streams", 3, DATABASE)
     assert (reader.bytes, reader.name, reader.write_format) == (total, "s", 1)
     assert reader.writer == f"lamina {lamina.__version__}"
@@ -112,7 +112,7 @@ def test_blocks_and_sections_come_back():
 def test_segment_without_blocks_and_sections_is_whole():
     blobs = MemoryBlobs()
     writer(blobs, kind="meta").finish()
-    reader = SegmentReader.open(blobs, "s")
+    reader = SegmentReader(blobs, "s")
     assert reader.sections == []
     assert reader.kind == "meta"
 
@@ -157,7 +157,7 @@ def test_abort_leaves_nothing():
     out.append(b"x" * 3_000_000)
     out.abort()
     with pytest.raises(NotFound):
-        SegmentReader.open(blobs, "s")
+        SegmentReader(blobs, "s")
 
 
 def test_every_flipped_bit_of_the_envelope_is_found(content):
