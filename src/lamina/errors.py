@@ -23,7 +23,8 @@
     ├── Unavailable                         retry later
     │   └── NoSpace                         the volume is below its reserve
     ├── QuotaExceeded
-    ├── PermissionDenied (PermissionError)
+    ├── PermissionDenied (PermissionError)  the token does not allow it: take another
+    │   └── Unauthenticated                 no token, or none that is valid: say who you are
     ├── Locked                              another process holds the directory
     ├── Corrupt                             bytes on disk are wrong
     │   └── UnknownFormat                   written by a newer Lamina
@@ -127,6 +128,10 @@ class QuotaExceeded(LaminaError):
 
 class PermissionDenied(LaminaError, PermissionError):
     """The token does not allow this."""
+
+
+class Unauthenticated(PermissionDenied):
+    """No token was given, or it is unknown, dead, or not for the caller's address."""
 
 
 class Locked(LaminaError):

@@ -48,6 +48,14 @@ class Permissions(NamedTuple):
             raise InvalidArgument(f"permissions: full_access is {full_access!r}, expected true or false")
         return Permissions(full_access, _entries(members.get("read")), _entries(members.get("write")))
 
+    def renamed(self, old: str, new: str) -> Permissions:
+        """With another name for a bucket; patterns stay as they are."""
+        return Permissions(self.full_access, _replaced(self.read, old, [new]), _replaced(self.write, old, [new]))
+
+    def without(self, bucket: str) -> Permissions:
+        """Without the name of a bucket; patterns stay as they are."""
+        return Permissions(self.full_access, _replaced(self.read, bucket, []), _replaced(self.write, bucket, []))
+
     def to_json(self) -> dict[str, Any]:
         return {"full_access": self.full_access, "read": list(self.read), "write": list(self.write)}
 
@@ -60,11 +68,31 @@ def _entries(value: Any) -> tuple[str, ...]:
     if len(value) > ENTRY_LIMIT:
         raise InvalidArgument(f"permissions: {len(value)} entries, at most {ENTRY_LIMIT} are allowed")
     for entry in value:
-        if not isinstance(entry, str) or not (entry.startswith("$") or _BUCKET.fullmatch(entry)):
+        if not isinstance(entry, str) or not (_utf8(entry) if entry.startswith("$") else _BUCKET.fullmatch(entry)):
             raise InvalidArgument(f"Permission can contain only bucket names or wildcard '*', got '{entry}'")
         if len(entry.encode("utf-8", "surrogatepass")) > ENTRY_LIMIT:
             raise InvalidArgument(f"permissions: an entry is longer than {ENTRY_LIMIT} bytes: {entry[:40]!r}...")
     return tuple(value)
+
+
+def _utf8(text: str) -> bool:
+    """Whether a text has a UTF-8 form: lone surrogates, which JSON can spell, have none."""
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _replaced(entries: tuple[str, ...], old: str, new: list[str]) -> tuple[str, ...]:
+    if old not in entries:
+        return entries
+    return tuple(dict.fromkeys(name for entry in entries for name in (new if entry == old else [entry])))
+
+
+def covers_bucket(entries: Sequence[str], bucket: str) -> bool:
+    """Whether one of the entries covers a bucket (contract reductstore 13); $ buckets need their exact name."""
+    if bucket in entries:
+        return True
+    if bucket.startswith("$"):
+        return False
+    return any(entry.endswith("*") and bucket.startswith(entry[:-1]) for entry in entries)
 
 
 def covers_collection(entries: Sequence[str], collection: str) -> bool:

@@ -1,65 +1,42 @@
-"""API tokens: made, listed, removed, and recognised in an `Authorization` header.
+"""API tokens: made, listed, rotated, removed, recognised in an `Authorization` header (contract reductstore 1.4, 13).
 
-The catalog holds a salted hash. Values made here carry 128 random bits, so one SHA-256 is enough; values that people
-choose are stretched with scrypt, and because that costs 50 ms and 16 MiB, what was verified is remembered under a
-keyed BLAKE2 of the value. A value itself is never kept, printed or put into an error.
-
-Invariants: 1. any change of the token table forgets everything remembered; 2. a change made elsewhere takes effect
-within RELOAD_NS; 3. expiry is looked at on every call.
+Every change is decided under the metadata lane, on the table as it is then. Expiry, idleness and the client's address
+are looked at on every call.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import re
-import threading
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
+from lamina.access.database import Database
 from lamina.access.permissions import Permissions
-from lamina.access.principals import Principal
-from lamina.catalog.catalog import Catalog
-from lamina.catalog.rows import Row, TokenRow
-from lamina.errors import AlreadyExists, Conflict, InvalidArgument, NotFound, PermissionDenied, TooBig
-from lamina.random import Random
-from lamina.time import Clock, TimeLike, to_ns
-
-INIT_TOKEN = "init-token"
-"""Name of the token that the server's configuration gives (contract reductstore 13)."""
+from lamina.access.principals import ANONYMOUS_FULL, Principal
+from lamina.access.recognition import Holder, Recognition, permissions_of
+from lamina.access.uses import Uses
+from lamina.access.values import Hashed, check_name, chosen, made
+from lamina.catalog.catalog import CatalogSnapshot
+from lamina.catalog.rows import TokenRow
+from lamina.engine.metadata import Change
+from lamina.errors import (
+    AlreadyExists,
+    Conflict,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    TooBig,
+    Unauthenticated,
+)
+from lamina.time import TimeLike, to_ns
 
 TOKEN_LIMIT = 10_000  # architecture section 15
-RELOAD_NS = 500_000_000  # revocation must be effective within 1 s; reading the table takes 2 us a token
-REFUSED_LIMIT = 10_000  # wrong values remembered, so that a misconfigured client costs no scrypt per call (1 MB)
-VALUE_LIMIT = 512  # characters of a chosen value: it travels in a header
+TTL_LIMIT_S = (1 << 63) - 1  # a column of the catalog is a signed 64-bit number
 
-_NAME = re.compile(r"[!-~]{1,255}")  # part of a generated value, which travels in a header: visible ASCII
-_VALUE = re.compile(rf"[!-~]{{1,{VALUE_LIMIT}}}")
-_LONGEST = max(VALUE_LIMIT, 255 + 33)  # characters of any value there can be
+ADDRESS_LIMIT = 1024
+"""Entries of an address list, and characters of one."""
 
-_SCRYPT_N, _SCRYPT_R, _SCRYPT_P = 1 << 14, 8, 1  # 16 MiB, about 50 ms
-
-
-class Metadata(Protocol):
-    def put(self, rows: Sequence[Row]) -> object: ...
-
-    def delete(self, table: str, key: Any) -> object: ...
-
-
-class Database(Protocol):
-    """What is needed of an open database."""
-
-    @property
-    def catalog(self) -> Catalog: ...
-
-    @property
-    def metadata(self) -> Metadata: ...
-
-    @property
-    def random(self) -> Random: ...
-
-    @property
-    def clock(self) -> Clock: ...
+_SCHEME = "Bearer "
 
 
 class TokenInfo(NamedTuple):
@@ -67,32 +44,40 @@ class TokenInfo(NamedTuple):
 
     name: str
     permissions: Permissions
-    created_us: int
+    created_us: int  # of its value
     expires_us: int  # 0 = never
     provisioned: bool
+    ttl_s: int  # 0 = may idle for ever
+    last_access_us: int  # 0 = not known
+    ip_allowlist: tuple[str, ...]  # empty: from anywhere
+    is_expired: bool  # past `expires_us`, or idle for longer than `ttl_s`
 
 
-class _Known:
-    """The token table as last read, and the digests of values that were held against it."""
+DISABLED = TokenInfo(ANONYMOUS_FULL.name, ANONYMOUS_FULL.permissions, 0, 0, False, 0, 0, (), False)
+"""What `/me` shows on a server without authentication."""
 
-    __slots__ = ("accepted", "read_ns", "refused", "rows")
 
-    def __init__(self, rows: dict[str, TokenRow], read_ns: int) -> None:
-        self.rows = rows
-        self.read_ns = read_ns
-        self.accepted: dict[bytes, TokenRow] = {}  # never more than there are tokens
-        self.refused: set[bytes] = set()  # apart, so that a flood of wrong values pushes out no right one
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A value just made; shown once."""
+
+    value: str = field(repr=False)
+    created_us: int
 
 
 class Tokens:
-    """The tokens of a database. Thread-safe."""
+    """The tokens of a database. Thread-safe.
+
+    Whoever serves calls `save_uses` every few seconds on a thread, and `close` before the database is closed: a token
+    with a ttl lives on its last use across restarts.
+    """
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._key = db.random.token_bytes(32)  # of the BLAKE2 digests; lives as long as this object
-        self._changing = threading.Lock()  # one change at a time
-        self._stretching = threading.Lock()  # one scrypt at a time: a flood of wrong values costs one core, not all
-        self._known = self._read()
+        self._uses = Uses(db)
+        self._recognition = Recognition(db)
+
+    # -- changing
 
     def create(
         self,
@@ -101,183 +86,248 @@ class Tokens:
         expires: TimeLike | None = None,
         value: str | None = None,
         *,
+        ttl_s: int | None = None,
+        ip_allowlist: Sequence[str] = (),
         provisioned: bool = False,
     ) -> str:
-        """Make a token; the value, which is shown here and never again.
+        """Make a token; the value, as `issue` gives it."""
+        issued = self.issue(
+            name, permissions, expires, value, ttl_s=ttl_s, ip_allowlist=ip_allowlist, provisioned=provisioned
+        )
+        return issued.value
 
-        Without `value` one is made: `<name>-<32 hex digits>`. `expires` is a time as everywhere (int: ns).
-        Raises AlreadyExists, InvalidArgument (name, permissions, expiry in the past, value), TooBig (TOKEN_LIMIT).
+    def issue(
+        self,
+        name: str,
+        permissions: Permissions | Mapping[str, Any],
+        expires: TimeLike | None = None,
+        value: str | None = None,
+        *,
+        ttl_s: int | None = None,
+        ip_allowlist: Sequence[str] = (),
+        provisioned: bool = False,
+    ) -> Issued:
+        """Make a token; its value, which is given here and never again.
+
+        Without `value` one is made: `<name>-<32 hex digits>`. `expires` is a time as everywhere (int: ns). `ttl_s`:
+        seconds without use after which it is dead. `ip_allowlist`: addresses and CIDR blocks; malformed ones match
+        nothing. Raises, in this order, InvalidArgument (name), AlreadyExists, InvalidArgument (permissions, ttl,
+        expiry in the past, list, value), TooBig (TOKEN_LIMIT). Blocks for a metadata commit.
         """
-        if not _NAME.fullmatch(name):
-            raise InvalidArgument(f"token name {name[:40]!r}: expected 1 to 255 visible ASCII characters")
+        check_name(name)
+        if self._row(name) is not None:
+            raise _taken(name)
         allowed = Permissions.of(permissions)
+        if ttl_s is not None and ttl_s <= 0:
+            raise InvalidArgument("Token TTL must be greater than zero")
+        if ttl_s is not None and ttl_s > TTL_LIMIT_S:
+            raise InvalidArgument(f"Token TTL is {ttl_s} s, at most {TTL_LIMIT_S} are allowed")
         now_us = self._db.clock.wall_us()
         expires_us = 0 if expires is None else to_ns(expires) // 1000
         if expires is not None and expires_us <= now_us:
-            raise InvalidArgument(f"Token expiration date must not be in the past, got {expires!r}")
-        with self._changing:
-            rows = self._read().rows
-            if name in rows:
-                raise AlreadyExists(f"Token '{name}' already exists")
-            if len(rows) >= TOKEN_LIMIT:
-                raise TooBig(f"there are {len(rows)} tokens, at most {TOKEN_LIMIT} are allowed")
-            row, value = _make_row(self._db, name, allowed, expires_us, value, provisioned)
-            self._db.metadata.put([row])
-            self._known = self._read()
-        return value
+            raise InvalidArgument("Token expiration date must not be in the past")
+        addresses = _addresses(ip_allowlist)
+        hashed: Hashed
+        if value is None:
+            value, hashed = made(name, self._db.random)
+        else:
+            hashed = chosen(value, self._db.random)
+        id = self._db.random.token_bytes(8).hex()
+        row = TokenRow(name, id, *hashed, allowed.to_json(), now_us, expires_us, provisioned, ttl_s or 0, 0, addresses)
+
+        def decide(snapshot: CatalogSnapshot) -> Change:
+            names = {held.name for held in snapshot.tokens()}
+            if name in names:
+                raise _taken(name)
+            if len(names) >= TOKEN_LIMIT:
+                raise TooBig(f"there are {len(names)} tokens, at most {TOKEN_LIMIT} are allowed")
+            return Change([row])
+
+        self._change(decide)
+        return Issued(value, now_us)
+
+    def rotate(self, name: str) -> Issued:
+        """A new value for a token that keeps everything else; the old one is refused at once.
+
+        Raises NotFound, Conflict (provisioned), InvalidArgument (expired). Blocks for a metadata commit.
+        """
+        now_us = self._db.clock.wall_us()
+        value, hashed = made(name, self._db.random)
+
+        def decide(snapshot: CatalogSnapshot) -> Change:
+            row = _named(snapshot, name)
+            if row.provisioned:
+                raise Conflict(f"Can't rotate provisioned token '{name}'")
+            if self._is_expired(row, now_us):
+                raise InvalidArgument(f"Can't rotate expired token '{name}'")
+            kind, salt, hash = hashed
+            return Change([row._replace(kind=kind, salt=salt, hash=hash, created_us=now_us)])
+
+        self._change(decide)
+        return Issued(value, now_us)
 
     def remove(self, name: str) -> None:
         """Revoke a token; its value is refused at once.
 
         Raises NotFound, or Conflict for a provisioned token and for the last one with full access.
         """
-        with self._changing:
-            rows = self._read().rows
-            row = rows.get(name)
-            if row is None:
-                raise NotFound(f"Token '{name}' doesn't exist")
+
+        def decide(snapshot: CatalogSnapshot) -> Change:
+            row = _named(snapshot, name)
             if row.provisioned:
                 raise Conflict(f"Can't remove provisioned token '{name}'")
             if row.permissions.get("full_access") and not any(
-                other.permissions.get("full_access") for other in rows.values() if other.name != name
+                other.permissions.get("full_access") for other in snapshot.tokens() if other.name != name
             ):
                 raise Conflict(f"Can't remove token '{name}': at least one full-access token must remain")
-            self._db.metadata.delete("token", name)
-            self._known = self._read()
+            return Change(deletes=[("token", name)])
+
+        self._change(decide)
+
+    def rename_bucket(self, old: str, new: str) -> None:
+        """Give a bucket its new name in the permissions of all tokens; patterns stay. Nothing to do is fine."""
+        self._permit(lambda permissions: permissions.renamed(old, new))
+
+    def forget_bucket(self, name: str) -> None:
+        """Take the name of a removed bucket out of the permissions of all tokens; patterns stay."""
+        self._permit(lambda permissions: permissions.without(name))
+
+    def _permit(self, changed: Callable[[Permissions], Permissions]) -> None:
+        def decide(snapshot: CatalogSnapshot) -> Change:
+            change = Change()
+            for row in snapshot.tokens():
+                before = permissions_of(row)
+                after = changed(before)
+                if after != before:
+                    change.puts.append(row._replace(permissions=after.to_json()))
+            return change
+
+        self._change(decide)
+
+    def _change(self, decide: Callable[[CatalogSnapshot], Change]) -> None:
+        self._db.metadata.change(decide)
+        self._recognition.forget()
+
+    # -- showing
 
     def list(self) -> list[TokenInfo]:
         """All tokens by name, expired ones included."""
-        rows = self._read().rows
-        return [
-            TokenInfo(row.name, _permissions(row), row.created_us, row.expires_us, row.provisioned)
-            for _, row in sorted(rows.items())
-        ]
+        with self._db.catalog.snapshot() as snapshot:
+            rows = sorted(snapshot.tokens())  # by name, the first field
+        return [self._info(row) for row in rows]
 
-    def authenticate(self, header_value: str | None) -> Principal:
+    def get(self, name: str) -> TokenInfo:
+        """Raises NotFound."""
+        row = self._row(name)
+        if row is None:
+            raise _missing(name)
+        return self._info(row)
+
+    def _row(self, name: str) -> TokenRow | None:
+        with self._db.catalog.snapshot() as snapshot:
+            return snapshot.token(name)
+
+    def _info(self, row: TokenRow) -> TokenInfo:
+        return TokenInfo(
+            row.name,
+            permissions_of(row),
+            row.created_us,
+            row.expires_us,
+            row.provisioned,
+            row.ttl_s,
+            self._uses.last(row),
+            tuple(row.ip_allowlist),
+            self._is_expired(row, self._db.clock.wall_us()),
+        )
+
+    # -- recognising
+
+    def authenticate(self, header_value: str | None, client_ip: str | None = None) -> Principal:
         """Who an `Authorization` header names. The scheme is Bearer in any case of letters.
 
-        Raises PermissionDenied("invalid api key"), whatever the reason. About 3 us for a value seen before.
+        A token with an address list is refused where `client_ip` is not given. Raises
+        PermissionDenied("invalid api key"), whatever the reason. About 3 us for a value seen before.
         """
         scheme, _, value = (header_value or "").partition(" ")
-        value = value.strip()
-        known = self._current()
-        row = self._find(known, value) if scheme.lower() == "bearer" and value else None
-        if row is None or (row.expires_us and row.expires_us <= self._db.clock.wall_us()):
-            raise PermissionDenied("invalid api key")
-        return Principal(row.name, _permissions(row))
+        try:
+            if scheme.lower() != "bearer":
+                raise Unauthenticated("No bearer token in request header")
+            return self._admit(self._recognition.find(value.strip()), client_ip)
+        except Unauthenticated:
+            raise PermissionDenied("invalid api key") from None  # who has none learns nothing about keys
 
-    def _find(self, known: _Known, value: str) -> TokenRow | None:
-        if len(value) > _LONGEST:
-            return None
-        secret = value.encode("utf-8", "surrogatepass")
-        digest = hashlib.blake2b(secret, key=self._key, digest_size=32).digest()
-        row = known.accepted.get(digest)
-        if row is None and digest not in known.refused:
-            row = self._verify(known, secret, digest)
-            if row is not None:
-                known.accepted[digest] = row
-            else:
-                if len(known.refused) >= REFUSED_LIMIT:
-                    known.refused.clear()
-                known.refused.add(digest)
-        return row
+    def identify(self, header_value: str | None, client_ip: str | None) -> Principal:
+        """Who an `Authorization` header of HTTP names, called from an address (None: not known).
 
-    def _verify(self, known: _Known, secret: bytes, digest: bytes) -> TokenRow | None:
-        """The token whose value this is. A generated value names its token, so one hash decides; the chosen ones are
-        tried one after the other."""
-        row = known.rows.get(secret.rpartition(b"-")[0].decode("ascii", "replace"))
-        if row is not None and row.kind == "sha256" and _matches(row, secret):
-            return row
-        for row in known.rows.values():
-            if row.kind == "scrypt":
-                with self._stretching:
-                    if digest in known.accepted or digest in known.refused:  # tried by another call meanwhile
-                        return known.accepted.get(digest)
-                    if _matches(row, secret):
-                        known.accepted[digest] = row  # before the lock is let go, or the next call stretches again
-                        return row
-        return None
+        Raises Unauthenticated with the messages and in the order of contract reductstore 1.4. About 3 us for a value
+        seen before; blocks for others (`try_identify`).
+        """
+        return self._admit(self._recognition.find(_bearer(header_value)), client_ip)
 
-    def _current(self) -> _Known:
-        known = self._known
-        if self._db.clock.monotonic_ns() - known.read_ns >= RELOAD_NS:
-            fresh = self._read()
-            if fresh.rows == known.rows:
-                known.read_ns = fresh.read_ns  # invariant 1 holds: nothing changed
-            else:
-                self._known = known = fresh
-        return known
+    def try_identify(self, header_value: str | None, client_ip: str | None) -> Principal | None:
+        """The same without blocking. None: the table is to be read or a value to be stretched, call `identify` on a
+        thread."""
+        sure, holder = self._recognition.recall(_bearer(header_value))
+        return self._admit(holder, client_ip) if sure else None
 
-    def _read(self) -> _Known:
-        read_ns = self._db.clock.monotonic_ns()  # before reading: a change after it is seen by the next read
-        with self._db.catalog.snapshot() as snapshot:
-            return _Known({row.name: row for row in snapshot.tokens()}, read_ns)
+    def _admit(self, holder: Holder | None, client_ip: str | None) -> Principal:
+        if holder is None:
+            raise Unauthenticated("Invalid token")
+        now_us = self._db.clock.wall_us()
+        row = holder.row
+        if (row.expires_us or row.ttl_s) and self._is_expired(row, now_us):
+            raise Unauthenticated("Token has expired")
+        if holder.allowed is not None:
+            if not client_ip:
+                raise Unauthenticated("Client IP is required for this token")
+            if not holder.allowed.admits(client_ip):
+                raise Unauthenticated(f"Token is not allowed for client IP {client_ip}")
+        self._uses.note(row.id, now_us)
+        return holder.principal
 
+    def _is_expired(self, row: TokenRow, now_us: int) -> bool:
+        if row.expires_us and row.expires_us <= now_us:
+            return True
+        # one that was never used idles since it got its value
+        return bool(row.ttl_s) and now_us - max(self._uses.last(row), row.created_us) > row.ttl_s * 1_000_000
 
-def bootstrap(db: Database, api_token: str | None) -> None:
-    """Make `api_token` the value of the provisioned full-access token `init-token`; a no-op if it already is.
+    # -- last uses
 
-    Without a value an earlier `init-token` lives on as an ordinary token, which can be removed. To be called before
-    `Tokens(db)`. Raises InvalidArgument (value).
-    """
-    if api_token is None:
-        _release(db)
-        return
-    allowed = Permissions(full_access=True)
-    with db.catalog.snapshot() as snapshot:
-        row = next((row for row in snapshot.tokens() if row.name == INIT_TOKEN), None)
-    kept = row is not None and row.provisioned and not row.expires_us and _permissions(row) == allowed
-    if row is not None and kept and _matches(row, api_token.encode("utf-8", "surrogatepass")):
-        return
-    row, _ = _make_row(db, INIT_TOKEN, allowed, 0, api_token, provisioned=True)
-    db.metadata.put([row])
+    def save_uses(self) -> None:
+        """Write last uses that are a minute newer than what is on disk; cheap when there are none. Raises as a
+        metadata change does; nothing is lost then, the next call tries again."""
+        self._uses.save()
+
+    def close(self) -> None:
+        """Write all last uses. Raises as `save_uses`."""
+        self._uses.save(all=True)
 
 
-def _release(db: Database) -> None:
-    with db.catalog.snapshot() as snapshot:
-        row = next((row for row in snapshot.tokens() if row.name == INIT_TOKEN and row.provisioned), None)
-    if row is not None:
-        db.metadata.put([row._replace(provisioned=False)])
+def _bearer(header_value: str | None) -> str:
+    if header_value is None or not header_value.startswith(_SCHEME):
+        raise Unauthenticated("No bearer token in request header")
+    return header_value[len(_SCHEME) :]
 
 
-def _make_row(
-    db: Database, name: str, permissions: Permissions, expires_us: int, value: str | None, provisioned: bool
-) -> tuple[TokenRow, str]:
-    if value is None:
-        kind, value = "sha256", f"{name}-{db.random.token_bytes(16).hex()}"
-    else:
-        kind = "scrypt"
-        if not _VALUE.fullmatch(value):
-            raise InvalidArgument(
-                f"the value of a token has 1 to {VALUE_LIMIT} visible ASCII characters; the one given has {len(value)}"
-            )
-    salt = db.random.token_bytes(16)
-    row = TokenRow(
-        name=name,
-        id=db.random.token_bytes(8).hex(),
-        kind=kind,
-        salt=salt,
-        hash=_hash(kind, salt, value.encode()),
-        permissions=permissions.to_json(),
-        created_us=db.clock.wall_us(),
-        expires_us=expires_us,
-        provisioned=provisioned,
-    )
-    return row, value
+def _named(snapshot: CatalogSnapshot, name: str) -> TokenRow:
+    row = snapshot.token(name)
+    if row is None:
+        raise _missing(name)
+    return row
 
 
-def _hash(kind: str, salt: bytes, secret: bytes) -> bytes:
-    if kind == "sha256":
-        return hashlib.sha256(salt + secret).digest()
-    return hashlib.scrypt(secret, salt=salt, n=_SCRYPT_N, r=_SCRYPT_R, p=_SCRYPT_P, maxmem=64 << 20, dklen=32)
+def _missing(name: str) -> NotFound:
+    return NotFound(f"Token '{name}' doesn't exist")
 
 
-def _matches(row: TokenRow, secret: bytes) -> bool:
-    return hmac.compare_digest(_hash(row.kind, row.salt, secret), row.hash)
+def _taken(name: str) -> AlreadyExists:
+    return AlreadyExists(f"Token '{name}' already exists")
 
 
-def _permissions(row: TokenRow) -> Permissions:
-    members = row.permissions
-    return Permissions(
-        members.get("full_access") is True, tuple(members.get("read", ())), tuple(members.get("write", ()))
-    )
+def _addresses(entries: Sequence[str]) -> list[str]:
+    if isinstance(entries, str) or len(entries) > ADDRESS_LIMIT:
+        raise InvalidArgument(f"ip_allowlist: expected a list of at most {ADDRESS_LIMIT} addresses or CIDR blocks")
+    for entry in entries:
+        if not isinstance(entry, str) or not entry.isascii() or len(entry) > ADDRESS_LIMIT:
+            raise InvalidArgument(f"ip_allowlist: {entry!r:.80} is neither an address nor a CIDR block")
+    return list(entries)

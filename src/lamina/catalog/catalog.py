@@ -11,9 +11,15 @@ from typing import Any, Literal, Protocol
 from uuid import UUID
 
 from lamina.catalog.rows import (
+    BucketRow,
     BurntRow,
     DatabaseRow,
+    EntryRow,
+    LifecycleRow,
     PinRow,
+    RecordSectionRow,
+    RecordStateRow,
+    ReplicationRow,
     RootRow,
     Row,
     SecretRow,
@@ -31,19 +37,22 @@ class CatalogDelta:
 
     `deletes` are (table, key), absent rows are fine, and go first; `puts` then insert or replace by key, the
     later of equal keys wins. A put that would give two streams one uuid, or one collection and equal tags,
-    raises Conflict. `expect_roots` maps a stream id to the RootRow.version it must still have (0: no root
-    row) or the commit raises Conflict. `epoch` must still be the catalog's, or Conflict: a writer that lost
-    the directory cannot publish. A DatabaseRow among the puts never lowers epoch or meta_applied_seq.
-    `meta_applied_seq`, if given, is stored in the database row in the same transaction (never lowered).
+    two living buckets one name, or two living entries of a bucket one name, raises Conflict. `expect_roots`
+    maps a stream id to the RootRow.version it must still have (0: no root row) or the commit raises Conflict;
+    `expect_record_states` likewise an entry id to its RecordStateRow.applied_seq. `epoch` must still be the
+    catalog's, or Conflict: a writer that lost the directory cannot publish. A DatabaseRow among the puts never
+    lowers epoch or meta_applied_seq. `meta_applied_seq`, if given, is stored in the database row in the same
+    transaction (never lowered).
     """
 
-    __slots__ = ("deletes", "epoch", "expect_roots", "last_wall_us", "meta_applied_seq", "puts")
+    __slots__ = ("deletes", "epoch", "expect_record_states", "expect_roots", "last_wall_us", "meta_applied_seq", "puts")
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
         self.puts: list[Row] = []
         self.deletes: list[tuple[str, Any]] = []
         self.expect_roots: dict[int, int] = {}
+        self.expect_record_states: dict[int, int] = {}
         self.meta_applied_seq: int | None = None
         self.last_wall_us: int | None = None
 
@@ -100,11 +109,40 @@ class CatalogSnapshot(Protocol):
 
     def pins(self) -> Iterator[PinRow]: ...
 
+    def token(self, name: str) -> TokenRow | None: ...
+
     def tokens(self) -> Iterator[TokenRow]: ...
 
     def setting(self, name: str) -> SettingRow | None: ...
 
     def secret(self, name: str) -> SecretRow | None: ...
+
+    def buckets(self) -> Iterator[BucketRow]:
+        """All, dead ones too, by id."""
+        ...
+
+    def entries(self, bucket: int) -> Iterator[EntryRow]:
+        """All of a bucket, dead ones too, by id. Lazy; cost: a range of an index."""
+        ...
+
+    def entry(self, id: int) -> EntryRow | None: ...
+
+    def record_states(self, entries: Sequence[int]) -> dict[int, RecordStateRow]:
+        """As `roots`."""
+        ...
+
+    def record_sections(self, entries: Sequence[int]) -> dict[int, list[RecordSectionRow]]:
+        """Sections of many entries, dead ones too, each list by t_min and id; entries without any are left out.
+        Cost: a few queries, not one per entry."""
+        ...
+
+    def sections_of_segment(self, segment: int) -> Iterator[RecordSectionRow]:
+        """By id. Lazy."""
+        ...
+
+    def replications(self) -> Iterator[ReplicationRow]: ...
+
+    def lifecycles(self) -> Iterator[LifecycleRow]: ...
 
     def rows(self, table: str) -> Iterator[Any]:
         """Every row of a table, by key."""

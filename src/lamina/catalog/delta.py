@@ -19,6 +19,7 @@ class EncodedDelta(NamedTuple):
 
     epoch: int
     expect_roots: dict[int, int]
+    expect_record_states: dict[int, int]
     deletes: dict[str, list[tuple[Column]]]
     puts: dict[str, list[Columns]]
     rows: list[DatabaseRow]  # at most one matters: the last
@@ -36,6 +37,11 @@ class EncodedDelta(NamedTuple):
         for stream, version in self.expect_roots.items():
             if found.get(stream, 0) != version:
                 raise Conflict(f"the root of stream {stream} is at version {found.get(stream, 0)}, expected {version}")
+
+    def expect_applied(self, found: Mapping[int, int]) -> None:
+        for entry, seq in self.expect_record_states.items():
+            if found.get(entry, 0) != seq:
+                raise Conflict(f"the sections of entry {entry} go to seq {found.get(entry, 0)}, expected {seq}")
 
     def database(self, row: DatabaseRow) -> DatabaseRow | None:
         """The database row after this commit; None: as it is. epoch and meta_applied_seq never fall."""
@@ -72,11 +78,21 @@ def encode(delta: CatalogDelta) -> EncodedDelta:
     roots = table_named("stream_root")
     for stream in delta.expect_roots:
         roots.encode_key(stream)
+    states = table_named("record_state")
+    for entry in delta.expect_record_states:
+        states.encode_key(entry)
     for label, value in (("meta_applied_seq", delta.meta_applied_seq), ("last_wall_us", delta.last_wall_us)):
         if value is not None and not 0 <= value < 1 << 63:
             raise InvalidArgument(f"{label} is {value!r}, not in 0 .. 2**63 - 1")
     return EncodedDelta(
-        delta.epoch, dict(delta.expect_roots), deletes, puts, rows, delta.meta_applied_seq, delta.last_wall_us
+        delta.epoch,
+        dict(delta.expect_roots),
+        dict(delta.expect_record_states),
+        deletes,
+        puts,
+        rows,
+        delta.meta_applied_seq,
+        delta.last_wall_us,
     )
 
 

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from google_crc32c import value as crc32c
 
-from lamina.catalog.rows import HINTS, TABLES, Row, StreamRow, canonical_tags
+from lamina.catalog.rows import HINTS, SECTION_NUMBERS, TABLES, RecordSectionRow, Row, StreamRow, canonical_tags
 from lamina.errors import Corrupt, InvalidArgument
 
 Column = int | str | bytes
@@ -30,7 +30,7 @@ to_json_text: Callable[[object], str] = json.JSONEncoder(
 
 
 _NUMBERS = [struct.Struct(f"<{n}q") for n in range(16)]
-"""Packers by number of columns; no table has more than 12."""
+"""Packers by number of columns; no table has more than 15 beside row_crc."""
 
 
 _from_json_text: Callable[[str], Any] = json.JSONDecoder().decode
@@ -71,6 +71,14 @@ def _as_json(value: object) -> str:
     return _as_text(to_json_text(value))
 
 
+def _as_json_list(value: object) -> str:
+    if not isinstance(value, list):
+        raise TypeError(f"{type(value).__name__} is not list")
+    for text in value:
+        _as_text(text)
+    return to_json_text(value)
+
+
 def _text(column: Any) -> str:
     return column if type(column) is str else str(column, "utf-8")
 
@@ -79,6 +87,13 @@ def _dict(column: Any) -> dict[str, Any]:
     found = _from_json_text(_text(column))
     if type(found) is not dict:
         raise TypeError(f"{type(found).__name__} is not an object")
+    return found
+
+
+def _list(column: Any) -> list[str]:
+    found = _from_json_text(_text(column))
+    if type(found) is not list:
+        raise TypeError(f"{type(found).__name__} is not an array")
     return found
 
 
@@ -97,6 +112,7 @@ _CONVERSIONS: dict[str, tuple[Convert, Convert]] = {
         lambda value: "" if value is None else _as_json(value),
         lambda column: _dict(column) if column else None,
     ),
+    "list[str]": (_as_json_list, _list),
 }
 """Annotation of a field -> (to a column, from a column)."""
 
@@ -130,6 +146,8 @@ class Table:
                 whole = "" not in row.tags.values()  # then the canonical tags are the tags
                 columns.append(_as_text(row.tags.get("name", "")))
                 columns.append(columns[_TAGS] if whole else to_json_text(canonical_tags(row.tags)))
+            elif isinstance(row, RecordSectionRow) and row.id // SECTION_NUMBERS != row.segment:
+                raise ValueError(f"section {row.id} is not one of segment {row.segment}")
             columns.append(row_crc(self.name, columns))
         except (TypeError, ValueError, AttributeError, struct.error) as error:
             raise InvalidArgument(f"{row!r} does not fit table {self.name}: {error}") from error

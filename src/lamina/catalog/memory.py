@@ -22,17 +22,34 @@ from lamina.catalog.encoding import (
     to_json_text,
 )
 from lamina.catalog.reader import Reader, closed
-from lamina.catalog.rows import DatabaseRow, RootRow, StreamRow, canonical_tags
+from lamina.catalog.rows import (
+    DatabaseRow,
+    EntryRow,
+    RecordSectionRow,
+    RecordStateRow,
+    RootRow,
+    StreamRow,
+    canonical_tags,
+)
 from lamina.errors import Conflict
 
 UUIDS, TAGS = "stream.uuid", "stream.tags"
-"""Names of the two unique indexes, kept beside the tables: uuid bytes -> id, (collection, tags_key) -> id."""
+BUCKETS, ENTRIES = "bucket.name", "entry.name"
+"""Names of the unique indexes, kept beside the tables: uuid bytes -> id, (collection, tags_key) -> id; of the living:
+name -> id, (bucket, name) -> id."""
 
 _UUID = STREAM.columns.index("uuid")
 _COLLECTION = STREAM.columns.index("collection")
 _NAME = STREAM.columns.index("name")
 _TAGS_KEY = STREAM.columns.index("tags_key")
 _VERSION = TABLE["stream_root"].columns.index("version")
+_APPLIED = TABLE["record_state"].columns.index("applied_seq")
+_IDENTITY = {  # table -> (index, columns that make it)
+    "stream": ((UUIDS, (_UUID,)), (TAGS, (_COLLECTION, _TAGS_KEY))),
+    "bucket": ((BUCKETS, (TABLE["bucket"].columns.index("name"),)),),
+    "entry": ((ENTRIES, (TABLE["entry"].columns.index("bucket"), TABLE["entry"].columns.index("name"))),),
+}
+_DEAD = {name: TABLE[name].columns.index("dead") for name in ("bucket", "entry")}
 
 State = dict[str, dict[Any, Any]]
 Undo = list[tuple[dict[Any, Any], Any, Any]]
@@ -69,7 +86,7 @@ class MemorySnapshot(Reader):
         return None if id is None else self.stream(id)
 
     def stream_by_uuid(self, uuid: UUID) -> StreamRow | None:
-        return self._by_index(UUIDS, uuid.bytes)
+        return self._by_index(UUIDS, (uuid.bytes,))
 
     def stream_by_tags(self, collection: str, tags: dict[str, str]) -> StreamRow | None:
         key = text_argument(to_json_text(canonical_tags(tags)))
@@ -127,6 +144,26 @@ class MemorySnapshot(Reader):
         found = ((stream, self.root(stream)) for stream in streams)
         return {stream: row for stream, row in found if row is not None}
 
+    def entries(self, bucket: int) -> Iterator[EntryRow]:
+        TABLE["bucket"].encode_key(bucket)
+        return (row for row in self.rows("entry") if row.bucket == bucket)
+
+    def record_states(self, entries: Sequence[int]) -> dict[int, RecordStateRow]:
+        found = ((entry, self._row("record_state", entry)) for entry in entries)
+        return {entry: row for entry, row in found if row is not None}
+
+    def record_sections(self, entries: Sequence[int]) -> dict[int, list[RecordSectionRow]]:
+        wanted = {TABLE["entry"].encode_key(entry) for entry in entries}
+        result: dict[int, list[RecordSectionRow]] = {}
+        for row in sorted(self.rows("record_section"), key=lambda row: (row.entry, row.t_min, row.id)):
+            if row.entry in wanted:
+                result.setdefault(row.entry, []).append(row)
+        return result
+
+    def sections_of_segment(self, segment: int) -> Iterator[RecordSectionRow]:
+        TABLE["segment"].encode_key(segment)
+        return (row for row in self.rows("record_section") if row.segment == segment)
+
 
 class MemoryCatalog:
     """A `Catalog` that lives as long as its process. Snapshots share its dicts; a commit copies those it
@@ -134,7 +171,7 @@ class MemoryCatalog:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()  # guards everything below; re-entered by snapshots that are collected
-        self._state: State | None = {name: {} for name in (*TABLE, UUIDS, TAGS)}
+        self._state: State | None = {name: {} for name in (*TABLE, UUIDS, TAGS, BUCKETS, ENTRIES)}
         self._state["database"][0] = DATABASE.encode(DatabaseRow(b"", 0, 0, "", 0, 0))
         self._next: dict[str, int] = {}
         self._open: weakref.WeakSet[MemorySnapshot] = weakref.WeakSet()
@@ -169,6 +206,10 @@ class MemoryCatalog:
             encoded.expect_versions(
                 {stream: roots[stream][_VERSION] for stream in encoded.expect_roots if stream in roots}
             )
+            states = state["record_state"]
+            encoded.expect_applied(
+                {entry: states[entry][_APPLIED] for entry in encoded.expect_record_states if entry in states}
+            )
             undo: Undo = []
             try:
                 for name, keys in encoded.deletes.items():
@@ -188,14 +229,12 @@ class MemoryCatalog:
     def _put(self, name: str, key: Any, columns: Columns | None, undo: Undo) -> None:
         """Set or (None) delete a row with its index entries. Raises Conflict for a second row of one
         identity."""
-        if name == "stream":
-            old = self._live()["stream"].get(key)
-            if old is not None:
-                self._set(UUIDS, old[_UUID], None, undo)
-                self._set(TAGS, (old[_COLLECTION], old[_TAGS_KEY]), None, undo)
-            if columns is not None:
-                self._claim(UUIDS, columns[_UUID], key, undo)
-                self._claim(TAGS, (columns[_COLLECTION], columns[_TAGS_KEY]), key, undo)
+        for index, at in _IDENTITY.get(name, ()):
+            old = self._live()[name].get(key)
+            if old is not None and _alive(name, old):
+                self._set(index, tuple(old[i] for i in at), None, undo)
+            if columns is not None and _alive(name, columns):
+                self._claim(index, tuple(columns[i] for i in at), key, undo)
         self._set(name, key, columns, undo)
 
     def _claim(self, index: str, identity: Any, id: int, undo: Undo) -> None:
@@ -236,6 +275,9 @@ class MemoryCatalog:
             for root in snapshot.all_roots():
                 if snapshot.stream(root.stream) is None:
                     yield f"table stream_root, key {root.stream}: there is no such stream"
+            for section in snapshot.rows("record_section"):
+                if snapshot.segment(section.segment) is None:
+                    yield f"table record_section, key {section.id}: there is no such segment"
 
     def backup(self, target_path: str) -> None:
         """A SQLite catalog with the same content."""
@@ -261,6 +303,11 @@ class MemoryCatalog:
             for snapshot in list(self._open):
                 snapshot.close()
             self._state = None
+
+
+def _alive(name: str, columns: Columns) -> bool:
+    """Whether a row holds its identity: a dead bucket or entry has let its name go."""
+    return name not in _DEAD or columns[_DEAD[name]] == 0
 
 
 def _place(held: dict[Any, Any], key: Any, value: Any) -> None:

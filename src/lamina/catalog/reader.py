@@ -8,9 +8,13 @@ from uuid import UUID
 
 from lamina.catalog.encoding import TABLE, Columns, Table, table_named
 from lamina.catalog.rows import (
+    BucketRow,
     BurntRow,
     DatabaseRow,
+    EntryRow,
+    LifecycleRow,
     PinRow,
+    ReplicationRow,
     RootRow,
     SecretRow,
     SegmentRow,
@@ -91,6 +95,10 @@ class Reader:
     def pins(self) -> Iterator[PinRow]:
         return self.rows("pin")
 
+    def token(self, name: str) -> TokenRow | None:
+        row: TokenRow | None = self._row("token", name)
+        return row
+
     def tokens(self) -> Iterator[TokenRow]:
         return self.rows("token")
 
@@ -101,3 +109,16 @@ class Reader:
     def secret(self, name: str) -> SecretRow | None:
         row: SecretRow | None = self._row("secret", name)
         return row
+
+    def buckets(self) -> Iterator[BucketRow]:
+        return self.rows("bucket")
+
+    def entry(self, id: int) -> EntryRow | None:
+        row: EntryRow | None = self._row("entry", id)
+        return row
+
+    def replications(self) -> Iterator[ReplicationRow]:
+        return self.rows("replication")
+
+    def lifecycles(self) -> Iterator[LifecycleRow]:
+        return self.rows("lifecycle")

@@ -3,6 +3,7 @@ segments."""
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -23,7 +24,7 @@ class SegmentRow(NamedTuple):
     """A file or object under segments/."""
 
     id: int
-    kind: str  # "streams", "meta"
+    kind: str  # "streams", "records" (index of records), "payload" (their contents), "meta"
     name: str  # blob name
     bytes: int
     live_bytes: int
@@ -84,9 +85,79 @@ class TokenRow(NamedTuple):
     salt: bytes
     hash: bytes
     permissions: dict[str, Any]  # {"full_access": bool, "read": [...], "write": [...]}
-    created_us: int
+    created_us: int  # of the value: rotation sets it anew
     expires_us: int  # 0 = never
     provisioned: bool
+    ttl_s: int  # without use for so long it is dead; 0 = it lives
+    last_access_us: int  # 0 = not known; up to a minute behind while in use
+    ip_allowlist: list[str]  # addresses and CIDR blocks as they were given; empty: from anywhere
+
+
+class BucketRow(NamedTuple):
+    """A bucket of records; changed through meta ops only."""
+
+    id: int
+    name: str  # unique among the living
+    settings: dict[str, Any]  # quota_type, quota_size, max_block_size, max_block_records
+    provisioned: bool
+    created_us: int
+    dead: int  # seq of its removal, kept while a named snapshot needs it; 0 = alive
+
+
+class EntryRow(NamedTuple):
+    """An entry of a bucket; changed through meta ops only."""
+
+    id: int
+    bucket: int
+    name: str  # unique within its bucket among the living
+    created_us: int
+    dead: int  # as BucketRow.dead
+
+
+class RecordStateRow(NamedTuple):
+    """How far the sections of an entry go; changed by sealing and compaction."""
+
+    entry: int
+    applied_seq: int  # ops of this entry up to here are in its sections
+    epoch: int
+
+
+class RecordSectionRow(NamedTuple):
+    """Sealed records of one entry: a section of an index segment; changed by sealing and compaction."""
+
+    id: int  # segment * 2**24 + number of the section in it
+    entry: int
+    segment: int
+    place: bytes  # address of the section's directory (storage/address.py), 20 bytes
+    t_min: int  # µs - 2**63: u64 times as signed numbers keep their order
+    t_max: int  # inclusive, likewise
+    records: int  # rows, dead ones included
+    min_seq: int  # of its rows
+    max_seq: int
+    deaths: bytes  # address of the rows that died since (records/FORMAT.md); b"" = none
+    cuts: bytes  # evictions that cut into it: (time, seq) pairs, u64 each
+    blocks: bytes  # what it holds of each block of the contract: records/FORMAT.md
+    files: bytes  # (payload file u64, living bytes u64) pairs
+    dead: int  # seq at which the last of its rows died, kept while a snapshot needs it; 0 = alive
+    epoch: int
+
+
+class ReplicationRow(NamedTuple):
+    """A replication task (contract reductstore 14)."""
+
+    name: str
+    settings: dict[str, Any]
+    provisioned: bool
+    queue_seq: int  # changes up to here have been taken into its queue or left out
+
+
+class LifecycleRow(NamedTuple):
+    """A lifecycle policy (contract reductstore 15)."""
+
+    name: str
+    settings: dict[str, Any]
+    provisioned: bool
+    last_run_us: int  # 0 = never
 
 
 class SettingRow(NamedTuple):
@@ -103,7 +174,23 @@ class SecretRow(NamedTuple):
     value: bytes
 
 
-Row = DatabaseRow | SegmentRow | StreamRow | RootRow | BurntRow | PinRow | TokenRow | SettingRow | SecretRow
+Row = (
+    DatabaseRow
+    | SegmentRow
+    | StreamRow
+    | RootRow
+    | BurntRow
+    | PinRow
+    | TokenRow
+    | SettingRow
+    | SecretRow
+    | BucketRow
+    | EntryRow
+    | RecordStateRow
+    | RecordSectionRow
+    | ReplicationRow
+    | LifecycleRow
+)
 
 TABLES: dict[str, type[Any]] = {
     "database": DatabaseRow,
@@ -115,11 +202,35 @@ TABLES: dict[str, type[Any]] = {
     "token": TokenRow,
     "setting": SettingRow,
     "secret": SecretRow,
+    "bucket": BucketRow,
+    "entry": EntryRow,
+    "record_state": RecordStateRow,
+    "record_section": RecordSectionRow,
+    "replication": ReplicationRow,
+    "lifecycle": LifecycleRow,
 }
 """Table name -> row type. The key of a row is its first field (`database` has one row, key 0)."""
 
-META_TABLES = ("stream", "burnt_uuid", "pin", "token", "setting", "secret")
+META_TABLES = (
+    "stream",
+    "burnt_uuid",
+    "pin",
+    "token",
+    "setting",
+    "secret",
+    "bucket",
+    "entry",
+    "replication",
+    "lifecycle",
+)
 """Tables that meta ops change and meta segments dump: what data segments cannot tell."""
+
+ADDED: dict[str, dict[str, Any]] = {"token": {"ttl_s": 0, "last_access_us": 0, "ip_allowlist": []}}
+"""Table -> field that came with a later format -> its value in rows written before: logs and dumps outlive formats."""
+
+SECTION_NUMBERS = 1 << 24
+"""Numbers of sections in a segment: a RecordSectionRow.id is segment * SECTION_NUMBERS + number, so the sections of a
+segment are a range of ids."""
 
 _NAMES = {row: table for table, row in TABLES.items()}
 
@@ -158,6 +269,7 @@ _JSON_TYPES: dict[str, tuple[type[Any], ...]] = {
     "dict[str, str]": (dict,),
     "dict[str, Any]": (dict,),
     "dict[str, int] | None": (dict, type(None)),
+    "list[str]": (list,),
 }
 """Annotation of a field -> exact types it may have in JSON."""
 
@@ -170,6 +282,8 @@ def from_json(table: str, text: str) -> Any:
 def from_fields(table: str, fields: Any) -> Any:
     """A row from what json.loads gave for it. Raises KeyError (table), TypeError or ValueError (fields)."""
     kind, hints = TABLES[table], HINTS[table]
+    if type(fields) is dict:
+        fields = copy.deepcopy(ADDED.get(table, {})) | fields
     if type(fields) is not dict or fields.keys() != hints.keys():
         raise ValueError(f"a row of {table} has the fields {', '.join(hints)}; found {fields!r:.200}")
     for name, hint in hints.items():

@@ -30,8 +30,28 @@ from lamina.catalog.encoding import (
     text_argument,
     to_json_text,
 )
+from lamina.catalog.order import (
+    AROUND,
+    BESIDE,
+    BY_NAME,
+    ENTRIES,
+    OF_ENTRIES,
+    SECTION,
+    SECTION_IDS,
+    SECTIONS,
+    SELECT,
+    Order,
+)
 from lamina.catalog.reader import Reader, closed
-from lamina.catalog.rows import RootRow, StreamRow, canonical_tags
+from lamina.catalog.rows import (
+    SECTION_NUMBERS,
+    EntryRow,
+    RecordSectionRow,
+    RecordStateRow,
+    RootRow,
+    StreamRow,
+    canonical_tags,
+)
 from lamina.errors import Corrupt, Unavailable
 
 if TYPE_CHECKING:
@@ -47,7 +67,6 @@ millisecond."""
 IDS_PER_QUERY = 10_000
 """Ids passed as one JSON array: about 100 kB, and one query text whatever the number."""
 
-SELECT = {name: f"SELECT {', '.join(table.columns)} FROM {name}" for name, table in TABLE.items()}
 _GET = {name: f"{SELECT[name]} WHERE {table.key} = ?" for name, table in TABLE.items()}
 _NEXT = {name: f"{SELECT[name]} WHERE {table.key} > ? ORDER BY {table.key} LIMIT 1" for name, table in TABLE.items()}
 _PREVIOUS = {
@@ -58,17 +77,13 @@ _ALL = {name: f"{SELECT[name]} ORDER BY {table.key}" for name, table in TABLE.it
 _STREAM = SELECT["stream"]
 _BY_UUID = f"{_STREAM} INDEXED BY stream_by_uuid WHERE uuid"
 _BY_TAGS = f"{_STREAM} INDEXED BY stream_by_tags WHERE (collection, tags_key)"
-_BY_NAME = f"{_STREAM} INDEXED BY stream_by_name"
-_NAME_ORDER = "ORDER BY collection, name, id"
-_NAME_ORDER_DOWN = "ORDER BY collection DESC, name DESC, id DESC"
 _UUID = STREAM.columns.index("uuid")
 _COLLECTION = STREAM.columns.index("collection")
 _TAGS = STREAM.columns.index("tags")
 _ANNOTATIONS = STREAM.columns.index("annotations")
-_NAME = STREAM.columns.index("name")
 _TAGS_KEY = STREAM.columns.index("tags_key")
 
-_ROOTS = f"{SELECT['stream_root']} WHERE stream IN (SELECT value FROM json_each(?))"
+_MANY = {name: f"{SELECT[name]} WHERE {table.key} IN (SELECT value FROM json_each(?))" for name, table in TABLE.items()}
 
 
 def fail_read(error: Exception) -> NoReturn:
@@ -92,11 +107,6 @@ def _argument(column: Any, like: object) -> Column:
     """A column as it came from SQLite, as an argument of the type of `like`: texts come as bytes."""
     found: Column = column.decode() if isinstance(like, str) else column
     return found
-
-
-def _place(columns: Columns) -> tuple[Any, ...]:
-    """(collection, name, id) of a stream, texts as UTF-8: their order by bytes is that by code point."""
-    return columns[_COLLECTION], columns[_NAME], columns[0]
 
 
 class SqliteSnapshot(Reader):
@@ -263,18 +273,18 @@ class SqliteSnapshot(Reader):
                 if at == _ANNOTATIONS or value != "":
                     parts.append((at, text.encode()))
         if collection is None:
-            found = self._range("", (), None)
+            found = self._range(BY_NAME, (), None)
         elif prefix:
             start = text_argument(collection).encode()
-            found = self._range("(collection) {} (?)", (start,), lambda place: place[0].startswith(start))
+            found = self._range(BY_NAME, (start,), lambda place: place[0].startswith(start))
         else:
             start = text_argument(collection).encode()
             name = (tags or {}).get("name")
             if name is None:
-                found = self._range("(collection) {} (?)", (start,), lambda place: place[0] == start)
+                found = self._range(BY_NAME, (start,), lambda place: place[0] == start)
             else:
                 both = (start, name.encode())
-                found = self._range("(collection, name) {} (?, ?)", both, lambda place: place[:2] == both)
+                found = self._range(BY_NAME, both, lambda place: place[:2] == both)
         return (
             row
             for columns in found
@@ -282,40 +292,40 @@ class SqliteSnapshot(Reader):
             and matches(row := STREAM.row(columns), tags, annotations)
         )
 
-    def _range(self, start: str, key: tuple[bytes, ...], inside: Callable[[Any], bool] | None) -> Iterator[Columns]:
-        """Checked streams from `key` on by collection, name and id, as long as `inside`. Rule 2 for both ends: the
-        row before must be smaller; the row that ends the range is looked at as any other, not left to SQL, and
-        searching for it must lead back to the last one given."""
-        texts = [part.decode() for part in key]
+    def _range(self, order: Order, key: tuple[Any, ...], inside: Callable[[Any], bool] | None) -> Iterator[Columns]:
+        """Checked rows from `key` on in an order, as long as `inside`. Rule 2 for both ends: the row before must be
+        smaller and have the first one behind it; the row that ends the range is looked at as any other, not left to
+        SQL, and searching for it must lead back to the last one given."""
         last: tuple[Any, ...] = ()
+        where, arguments = order.compare(">=", key) if key else ("", [])
         if key:
-            below = self._last_stream(f"WHERE {start.format('<')}", texts)
-            last = below or ()
-        where = f" WHERE {start.format('>=')}" if key else ""
+            last = self._last(order, *order.compare("<", key))
+        first = self._first(order, *order.compare(">", last)) if last else None
         end: tuple[Any, ...] | None = None
-        for columns in self._stream_rows(f"{_BY_NAME}{where} {_NAME_ORDER}", texts):
-            STREAM.check(columns)
-            place = _place(columns)
-            if place <= last:
-                raise self._disorder(STREAM, place)
+        for columns in self._stream_rows(f"{order.query} {where} {order.up}", arguments):
+            order.table.check(columns)
+            place = order.place(columns)
+            if place <= last or (first is not None and place != first):
+                raise self._disorder(order.table, place)
+            first = None
             if inside is not None and not inside(place):
                 end = place
                 break
             last = place
             yield columns
-        if end is None:
-            found = self._last_stream("", ())
-        else:
-            found = self._last_stream(
-                "WHERE (collection, name, id) < (?, ?, ?)", (end[0].decode(), end[1].decode(), end[2])
-            )
-        if (found or ()) != last:
-            raise self._disorder(STREAM, last)
+        found = self._last(order) if end is None else self._last(order, *order.compare("<", end))
+        if found != last or first:
+            raise self._disorder(order.table, last)
 
-    def _last_stream(self, where: str, arguments: Sequence[Column]) -> tuple[Any, ...] | None:
-        """Place of the last stream that fulfils a condition, checked."""
-        columns = self._checked(STREAM, f"{_BY_NAME} {where} {_NAME_ORDER_DOWN} LIMIT 1", arguments)
-        return None if columns is None else _place(columns)
+    def _first(self, order: Order, where: str = "", arguments: Sequence[Column] = ()) -> tuple[Any, ...]:
+        """Place of the first row that fulfils a condition, checked; () if there is none."""
+        columns = self._checked(order.table, f"{order.query} {where} {order.up} LIMIT 1", arguments)
+        return () if columns is None else order.place(columns)
+
+    def _last(self, order: Order, where: str = "", arguments: Sequence[Column] = ()) -> tuple[Any, ...]:
+        """Place of the last row that fulfils a condition, checked; () if there is none."""
+        columns = self._checked(order.table, f"{order.query} {where} {order.down} LIMIT 1", arguments)
+        return () if columns is None else order.place(columns)
 
     def collections(self, prefix: str = "") -> Iterator[str]:
         return self._collections(text_argument(prefix))
@@ -325,14 +335,15 @@ class SqliteSnapshot(Reader):
         # would be one scan but hand out names that no checksum covers.
         start, last = prefix.encode(), b""
         before, after, at = "<", ">=", prefix
+        order = BY_NAME
         while True:
-            below = self._checked(STREAM, f"{_BY_NAME} WHERE collection {before} ? {_NAME_ORDER_DOWN} LIMIT 1", (at,))
-            if below is not None and (_place(below)[0] >= start if before == "<" else _place(below)[0] != last):
-                raise self._disorder(STREAM, _place(below))
-            columns = self._checked(STREAM, f"{_BY_NAME} WHERE collection {after} ? {_NAME_ORDER} LIMIT 1", (at,))
+            below = self._last(order, f"WHERE collection {before} ?", (at,))
+            if below and (below[0] >= start if before == "<" else below[0] != last):
+                raise self._disorder(STREAM, below)
+            columns = self._checked(STREAM, f"{order.query} WHERE collection {after} ? {order.up} LIMIT 1", (at,))
             if columns is None:
                 return
-            found = _place(columns)[0]
+            found = order.place(columns)[0]
             if found < last or (after == ">" and found == last):
                 raise self._disorder(STREAM, found)
             if not found.startswith(start):
@@ -346,13 +357,19 @@ class SqliteSnapshot(Reader):
         return int(found)
 
     def roots(self, streams: Sequence[int]) -> dict[int, RootRow]:
-        table = TABLE["stream_root"]
-        result: dict[int, RootRow] = {}
-        for at in range(0, len(streams), IDS_PER_QUERY):
-            ids = [table.encode_key(id) for id in streams[at : at + IDS_PER_QUERY]]
-            for columns in self._fetch(_ROOTS, (to_json_text(ids),)):
-                row: RootRow = table.decode(columns)
-                result[row.stream] = row
+        return self._many(TABLE["stream_root"], streams)
+
+    def record_states(self, entries: Sequence[int]) -> dict[int, RecordStateRow]:
+        return self._many(TABLE["record_state"], entries)
+
+    def _many(self, table: Table, keys: Sequence[int]) -> dict[int, Any]:
+        """The rows of a table by numbers; absent ones are left out."""
+        result: dict[int, Any] = {}
+        for at in range(0, len(keys), IDS_PER_QUERY):
+            ids = [table.encode_key(id) for id in keys[at : at + IDS_PER_QUERY]]
+            for columns in self._fetch(_MANY[table.name], (to_json_text(ids),)):
+                row = table.decode(columns)
+                result[row[0]] = row
             behind: Any = None  # missing ids up to the next row lie in the same gap
             for id in sorted(id for id in ids if id not in result):
                 if behind is None or id > behind:
@@ -360,6 +377,57 @@ class SqliteSnapshot(Reader):
                     if behind is None:
                         break
         return result
+
+    def entries(self, bucket: int) -> Iterator[EntryRow]:
+        key = TABLE["bucket"].encode_key(bucket)
+        found = self._range(ENTRIES, (key,), lambda place: place[0] == key)
+        return (TABLE["entry"].row(columns) for columns in found)
+
+    def sections_of_segment(self, segment: int) -> Iterator[RecordSectionRow]:
+        first = segment * SECTION_NUMBERS
+        key = SECTION.encode_key(first)
+        found = self._range(SECTION_IDS, (key,), lambda place: place[0] < first + SECTION_NUMBERS)
+        return (SECTION.row(columns) for columns in found)
+
+    def record_sections(self, entries: Sequence[int]) -> dict[int, list[RecordSectionRow]]:
+        result: dict[int, list[RecordSectionRow]] = {}
+        keys: list[Any] = sorted({TABLE["entry"].encode_key(entry) for entry in entries})
+        for at in range(0, len(keys), IDS_PER_QUERY):
+            ids = keys[at : at + IDS_PER_QUERY]
+            held: dict[int, list[RecordSectionRow]] = {id: [] for id in ids}
+            last: tuple[Any, ...] = ()
+            for columns in self._fetch(OF_ENTRIES, (to_json_text(ids),)):
+                row: RecordSectionRow = SECTION.decode(columns)
+                place = (row.entry, row.t_min, row.id)
+                if place <= last or row.entry not in held:  # an index entry led to another row
+                    raise self._disorder(SECTION, place)
+                last = place
+                held[row.entry].append(row)
+            self._section_bounds(ids, held)
+            result.update((id, rows) for id, rows in held.items() if rows)
+        return result
+
+    def _section_bounds(self, ids: list[int], held: dict[int, list[RecordSectionRow]]) -> None:
+        """Rule 2 for the ranges of many entries, as _range has it for one."""
+        around: list[Any] = self._fetch(AROUND, (to_json_text(ids),))
+        outside = {section for _, *both in around for section in both if section is not None}
+        wanted = to_json_text(sorted(outside))
+        entry_of = {}
+        for columns in self._fetch(_MANY[SECTION.name], (wanted,)):
+            row: RecordSectionRow = SECTION.decode(columns)
+            entry_of[row.id] = row.entry
+        beside: dict[Any, Any] = {id: both for id, *both in self._fetch(BESIDE, (wanted,))}
+        first, last = self._first(SECTIONS), self._last(SECTIONS)
+        beside[None] = [last[-1], first[-1]] if last and first else [None, None]
+        for id, before, after in around:
+            rows = held[id]
+            if (
+                (before is not None and entry_of.get(before, id) >= id)
+                or (after is not None and entry_of.get(after, id) <= id)
+                or beside.get(before, "")[1:] != [rows[0].id if rows else after]
+                or beside.get(after, "")[:1] != [rows[-1].id if rows else before]
+            ):
+                raise self._disorder(SECTION, id)
 
     def findings(self) -> Iterator[str]:
         """Damage in any page or row, a line each. Reads the whole file."""
@@ -397,6 +465,9 @@ class SqliteSnapshot(Reader):
         query = "SELECT stream FROM stream_root WHERE stream NOT IN (SELECT id FROM stream)"
         for (stream,) in self._stream_rows(query, ()):
             yield f"table stream_root, key {stream!r}: there is no such stream"
+        query = "SELECT id FROM record_section WHERE segment NOT IN (SELECT id FROM segment)"
+        for (section,) in self._stream_rows(query, ()):
+            yield f"table record_section, key {section!r}: there is no such segment"
 
     def copy_to(self, target: sqlite3.Connection) -> None:
         """This state into another file, page by page, in one step: it cannot be disturbed by commits."""

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from lamina.catalog.catalog import CatalogDelta, Sequence_
 from lamina.catalog.delta import EncodedDelta, encode, numbers
 from lamina.catalog.encoding import ADVICE, DATABASE, TABLE, Columns, finding_of, row_crc
+from lamina.catalog.order import SELECT
 from lamina.catalog.reader import closed
 from lamina.catalog.rows import DatabaseRow
-from lamina.catalog.snapshot import SELECT, SqliteSnapshot, fail_read
+from lamina.catalog.snapshot import SqliteSnapshot, fail_read
 from lamina.errors import Conflict, Corrupt, Unavailable, UnknownFormat
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MIGRATIONS = ("0001_streams.sql",)
+MIGRATIONS = ("0001_streams.sql", "0002_records.sql")
 """Files in schema/, in order. The number of the last one is the newest format this code reads and writes."""
 
 BUSY_S = 5.0
@@ -45,6 +46,7 @@ _WRITE = {
 }
 _DELETE = {name: f"DELETE FROM {name} WHERE {table.key} = ?" for name, table in TABLE.items()}
 _VERSIONS = "SELECT stream, version FROM stream_root WHERE stream IN (SELECT value FROM json_each(?))"
+_APPLIED = "SELECT entry, applied_seq FROM record_state WHERE entry IN (SELECT value FROM json_each(?))"
 
 
 class SqliteCatalog:
@@ -106,6 +108,11 @@ class SqliteCatalog:
             read, write = _format(connection)
             if read > len(MIGRATIONS):
                 raise _newer(path, read, write)
+            if write < len(MIGRATIONS):
+                raise Unavailable(
+                    f"the catalog {path} is of format {write}, to read it takes format {len(MIGRATIONS)}: open the"
+                    " directory for writing once, which brings it up to date"
+                )
         except Exception as error:
             fail_read(error)
         finally:
@@ -329,6 +336,8 @@ def _migrate(connection: sqlite3.Connection, present: int) -> None:
             text = (pkgutil.get_data("lamina.catalog", f"schema/{name}") or b"").decode()
             for statement in text.split(";\n"):
                 connection.execute(statement)
+            if name == "0002_records.sql":
+                _carry_tokens(connection)
         latest = len(MIGRATIONS)
         row = (0, latest, latest, f"lamina {__version__}")
         connection.execute("INSERT OR REPLACE INTO format VALUES (?, ?, ?, ?, ?)", (*row, row_crc("format", row)))
@@ -340,6 +349,19 @@ def _migrate(connection: sqlite3.Connection, present: int) -> None:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _carry_tokens(connection: sqlite3.Connection) -> None:
+    """The tokens of format 1 into the wider table of format 2, with the row_crc they have there. Raises Corrupt for a
+    damaged one: a new row_crc would make it sound."""
+    query = "SELECT name, id, kind, salt, hash, permissions, created_us, expires_us, provisioned, row_crc FROM token_1"
+    for columns in connection.execute(query).fetchall():
+        finding = finding_of("token", columns)
+        if finding is not None:
+            raise Corrupt(f"catalog, {finding}; {ADVICE}")
+        row = TABLE["token"].row((*columns[:-1], 0, 0, b"[]"))
+        connection.execute(_WRITE["token"], TABLE["token"].encode(row))
+    connection.execute("DROP TABLE token_1")
 
 
 def _database(connection: sqlite3.Connection) -> DatabaseRow:
@@ -356,6 +378,9 @@ def _apply(connection: sqlite3.Connection, delta: EncodedDelta) -> None:
     if delta.expect_roots:
         ids = "[" + ",".join(map(str, delta.expect_roots)) + "]"
         delta.expect_versions(dict(connection.execute(_VERSIONS, (ids,))))
+    if delta.expect_record_states:
+        ids = "[" + ",".join(map(str, delta.expect_record_states)) + "]"
+        delta.expect_applied(dict(connection.execute(_APPLIED, (ids,))))
     for table, keys in delta.deletes.items():
         connection.executemany(_DELETE[table], keys)
     for table, rows in delta.puts.items():

@@ -12,10 +12,17 @@ import pytest
 
 from lamina.catalog.catalog import Catalog, CatalogDelta
 from lamina.catalog.rows import (
+    SECTION_NUMBERS,
     TABLES,
+    BucketRow,
     BurntRow,
     DatabaseRow,
+    EntryRow,
+    LifecycleRow,
     PinRow,
+    RecordSectionRow,
+    RecordStateRow,
+    ReplicationRow,
     RootRow,
     SecretRow,
     SegmentRow,
@@ -49,7 +56,24 @@ def segment(id: int, **fields: Any) -> SegmentRow:
     return row._replace(**fields)
 
 
-ONE_OF_EACH = [
+def bucket(id: int, **fields: Any) -> BucketRow:
+    return BucketRow(id, f"b{id}", {"quota_type": "NONE"}, False, 3, 0)._replace(**fields)
+
+
+def entry(id: int, bucket: int, name: str = "", **fields: Any) -> EntryRow:
+    return EntryRow(id, bucket, name or f"e{id}", 3, 0)._replace(**fields)
+
+
+def section(segment: int, number: int, entry: int, **fields: Any) -> RecordSectionRow:
+    """Section `number` of a segment."""
+    id = segment * SECTION_NUMBERS + number
+    row = RecordSectionRow(
+        id, entry, segment, bytes(range(20)), 10, 20, 5, 1, 9, b"", b"\xff", b"blocks", b"files", 0, 1
+    )
+    return row._replace(**fields)
+
+
+ONE_OF_EACH: list[Any] = [
     segment(3),
     stream(1, tags={"name": "x", "unit": "V", "note": 'quo"te'}, annotations={"k": "", "ä": "😀\0"}),
     stream(2, retention={"versions": 7}, oldest_version=12),
@@ -57,9 +81,28 @@ ONE_OF_EACH = [
     root(2, root=b"", history=b"", codec={}),
     BurntRow(uuid(99), 17),
     PinRow("before/upgrade", 40, 1),
-    TokenRow("ci", "4f", "scrypt", b"\0salt", b"\xffhash", {"full_access": True, "read": ["*"]}, 1, 0, True),
+    TokenRow(
+        "ci",
+        "4f",
+        "scrypt",
+        b"\0salt",
+        b"\xffhash",
+        {"full_access": True, "read": ["*"]},
+        1,
+        0,
+        True,
+        60,
+        5,
+        ["::1", "x"],
+    ),
     SettingRow("retention", {"keep": 1.5, "deep": {"list": [1, None, "x"]}}),
     SecretRow("cache", b"\0\1\2"),
+    bucket(1, settings={"quota_type": "FIFO", "quota_size": (1 << 64) - 1}),
+    entry(2, 1, "a/b"),
+    RecordStateRow(2, 9, 1),
+    section(3, 0, 2, t_min=-(1 << 63), t_max=(1 << 63) - 1),
+    ReplicationRow("mirror", {"src_bucket": "b", "when": {"&x": {"$gt": 1}}}, False, 4),
+    LifecycleRow("purge", {"older_than": "1d"}, True, 0),
 ]
 
 
@@ -106,11 +149,18 @@ class CatalogContract:
             assert snapshot.root(2) == ONE_OF_EACH[4]
             assert snapshot.burnt(uuid(99)) == BurntRow(uuid(99), 17)
             assert snapshot.pin("before/upgrade") == next(snapshot.pins()) == ONE_OF_EACH[6]
-            assert next(snapshot.tokens()) == ONE_OF_EACH[7]
+            assert snapshot.token("ci") == next(snapshot.tokens()) == ONE_OF_EACH[7]
             assert snapshot.setting("retention") == ONE_OF_EACH[8]
             assert snapshot.secret("cache") == ONE_OF_EACH[9]
             assert list(snapshot.segments()) == [segment(3)]
             assert [row.stream for row in snapshot.all_roots()] == [1, 2]
+            assert list(snapshot.buckets()) == [ONE_OF_EACH[10]]
+            assert snapshot.entry(2) == next(snapshot.entries(1)) == ONE_OF_EACH[11]
+            assert snapshot.record_states([2]) == {2: ONE_OF_EACH[12]}
+            assert snapshot.record_sections([2]) == {2: [ONE_OF_EACH[13]]}
+            assert list(snapshot.sections_of_segment(3)) == [ONE_OF_EACH[13]]
+            assert list(snapshot.replications()) == [ONE_OF_EACH[14]]
+            assert list(snapshot.lifecycles()) == [ONE_OF_EACH[15]]
         assert list(catalog.check()) == []
 
     def test_absent_rows_are_none(self, catalog: Catalog) -> None:
@@ -124,6 +174,7 @@ class CatalogContract:
                 assert snapshot.burnt(uuid(id)) is None
             for name in ("", "a", "z"):
                 assert snapshot.pin(name) is None
+                assert snapshot.token(name) is None
                 assert snapshot.setting(name) is None
                 assert snapshot.secret(name) is None
             assert snapshot.stream_by_tags("plant/a", {"name": "y"}) is None
@@ -178,8 +229,15 @@ class CatalogContract:
             stream(1, retention=7),
             stream(1, uuid="no uuid"),
             SettingRow("s", {"x": b"bytes"}),
+            ONE_OF_EACH[7]._replace(ip_allowlist=("::1",)),
+            ONE_OF_EACH[7]._replace(ip_allowlist=["::1", 7]),
+            section(3, 0, 2)._replace(segment=4),
+            section(3, 0, 2, t_min=1 << 63),
         ],
-        ids=["key", "text", "float", "blob", "surrogate", "tags", "retention", "uuid", "json"],
+        ids=[
+            *("key", "text", "float", "blob", "surrogate", "tags", "retention", "uuid", "json"),
+            *("tuple", "list", "segment", "time"),
+        ],
     )
     def test_a_row_that_does_not_fit_is_refused_and_nothing_is_written(self, catalog: Catalog, row: Any) -> None:
         with pytest.raises(InvalidArgument):
@@ -221,6 +279,35 @@ class CatalogContract:
         with catalog.snapshot() as snapshot:
             assert snapshot.root(1) == root(1, 12)
             assert snapshot.root(2) == root(2, 20)
+
+    def test_expected_record_states_are_compared(self, catalog: Catalog) -> None:
+        put(catalog, RecordStateRow(1, 11, 1), expect_record_states={1: 0})
+        put(catalog, RecordStateRow(1, 12, 1), RecordStateRow(2, 20, 1), expect_record_states={1: 11, 2: 0})
+        for wrong in ({1: 11}, {1: 0}, {2: 20, 3: 5}, {4: 1}):
+            with pytest.raises(Conflict, match="sections of entry"):
+                put(catalog, RecordStateRow(2, 99, 1), PinRow("p", 1, 1), expect_record_states=wrong)
+        with catalog.snapshot() as snapshot:
+            assert snapshot.record_states([1, 2, 3]) == {1: RecordStateRow(1, 12, 1), 2: RecordStateRow(2, 20, 1)}
+            assert snapshot.pin("p") is None
+        with pytest.raises(InvalidArgument):
+            put(catalog, expect_record_states={"e": 1})
+
+    def test_only_the_living_need_names_of_their_own(self, catalog: Catalog) -> None:
+        put(catalog, bucket(1, name="b"), entry(1, 1, "e"), entry(2, 2, "e"))
+        for twin in (bucket(2, name="b"), entry(3, 1, "e")):
+            with pytest.raises(Conflict):
+                put(catalog, PinRow("p", 1, 1), twin)
+        put(catalog, bucket(2, name="b", dead=7), bucket(3, name="b", dead=7), entry(3, 1, "e", dead=7))
+        put(catalog, bucket(1, name="b", dead=9), bucket(2, name="b"), entry(1, 1, "f"), entry(3, 1, "e"))
+        with pytest.raises(Conflict):
+            put(catalog, bucket(3, name="b"))
+        with pytest.raises(Conflict):
+            put(catalog, entry(4, 1, "f"))
+        put(catalog, bucket(3, name="b"), entry(4, 1, "f"), deletes=[("bucket", 2), ("entry", 1)])
+        held = content(catalog)
+        assert held["pin"] == []
+        assert held["bucket"] == [bucket(1, name="b", dead=9), bucket(3, name="b")]
+        assert held["entry"] == [entry(2, 2, "e"), entry(3, 1, "e"), entry(4, 1, "f")]
 
     @pytest.mark.parametrize(
         "twin",
@@ -378,6 +465,49 @@ class CatalogContract:
             assert snapshot.roots(range(1, 2000)) == {id: root(id) for id in range(2, 1000, 2)}
             assert snapshot.roots([]) == snapshot.roots([1, 5000]) == {}
 
+    # queries over records
+
+    def test_entries_are_those_of_a_bucket_by_id(self, catalog: Catalog) -> None:
+        rows = [entry(id, 1 + id % 3, dead=id % 2) for id in range(1, 700)]
+        put(catalog, *reversed(rows))
+        with catalog.snapshot() as snapshot:
+            for held in range(6):
+                assert list(snapshot.entries(held)) == [row for row in rows if row.bucket == held]
+            assert snapshot.entry(5) == rows[4]
+            assert snapshot.entry(700) is snapshot.entry(0) is None
+
+    def test_sections_of_many_entries_come_by_time_and_leave_absent_ones_out(self, catalog: Catalog) -> None:
+        rows = [
+            section(segment, number, 3 * number, t_min=(segment * 7919) % 13 - (1 << 63), dead=segment % 2)
+            for segment in range(1, 30)
+            for number in range(1, 9)
+        ]
+        put(catalog, *rows)
+        by_time = sorted(rows, key=lambda row: (row.entry, row.t_min, row.id))
+        with catalog.snapshot() as snapshot:
+            for asked in ([], [1], [3], [24], [25], [2, 4], [9, 3, 9], range(100), [3, 6, 7], [21, 30], [-5, 12]):
+                expected: dict[int, list[RecordSectionRow]] = {}
+                for row in by_time:
+                    if row.entry in asked:
+                        expected.setdefault(row.entry, []).append(row)
+                assert snapshot.record_sections(asked) == expected, asked
+            with pytest.raises(InvalidArgument):
+                snapshot.record_sections(["e"])  # type: ignore[list-item]
+
+    def test_sections_are_found_by_segment(self, catalog: Catalog) -> None:
+        rows = [section(segment, number, 1) for segment in (1, 2, 4) for number in (0, 7, SECTION_NUMBERS - 1)]
+        put(catalog, *rows)
+        with catalog.snapshot() as snapshot:
+            for segment in range(6):
+                assert list(snapshot.sections_of_segment(segment)) == [row for row in rows if row.segment == segment]
+
+    def test_states_of_many_entries_leave_absent_ones_out(self, catalog: Catalog) -> None:
+        rows = [RecordStateRow(entry, 5, 1) for entry in range(2, 1000, 2)]
+        put(catalog, *rows)
+        with catalog.snapshot() as snapshot:
+            assert snapshot.record_states(range(2000)) == {row.entry: row for row in rows}
+            assert snapshot.record_states([]) == snapshot.record_states([1, 5000]) == {}
+
     # snapshots
 
     def test_a_snapshot_stays_as_it_was(self, catalog: Catalog) -> None:
@@ -404,7 +534,13 @@ class CatalogContract:
     def test_a_closed_snapshot_answers_nothing(self, catalog: Catalog) -> None:
         put(catalog, *(root(id) for id in range(1, 1001)), stream(1))
         snapshot = catalog.snapshot()
-        running: list[Any] = [snapshot.all_roots(), snapshot.streams(), snapshot.collections()]
+        running: list[Any] = [
+            snapshot.all_roots(),
+            snapshot.streams(),
+            snapshot.collections(),
+            snapshot.entries(1),
+            snapshot.sections_of_segment(1),
+        ]
         next(running[0])
         closer = threading.Thread(target=snapshot.close)
         closer.start()
@@ -415,6 +551,7 @@ class CatalogContract:
             snapshot.stream_count,
             lambda: snapshot.root(1),
             lambda: snapshot.roots([1]),
+            lambda: snapshot.record_sections([1]),
             lambda: list(snapshot.pins()),
             *(partial(list, iterator) for iterator in running),
         ]
@@ -469,6 +606,12 @@ class CatalogContract:
         (finding,) = catalog.check()
         assert "stream_root" in finding
         assert "7" in finding
+
+    def test_check_finds_sections_of_no_segment(self, catalog: Catalog) -> None:
+        put(catalog, segment(1), section(1, 0, 1), section(2, 0, 1))
+        (finding,) = catalog.check()
+        assert "record_section" in finding
+        assert "no such segment" in finding
 
     def test_a_backup_is_a_catalog_with_the_same_content(self, catalog: Catalog, tmp_path: Any) -> None:
         from lamina.catalog.sqlite import SqliteCatalog

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lamina.access import ANONYMOUS_FULL, Permissions, Principal
-from lamina.errors import InvalidArgument
+from lamina.errors import InvalidArgument, PermissionDenied, Unauthenticated
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,69 @@ def test_malformed_permissions_are_refused(members):
     with pytest.raises(InvalidArgument):
         Permissions.of(members)
     assert Permissions.of({"write": ["a"] * 1024, "read": ["$streams/" + "x" * 1015]})
+
+
+@pytest.mark.parametrize(
+    ("entry", "bucket", "covered"),
+    [
+        ("b", "b", True),
+        ("b", "bb", False),
+        ("b", "B", False),
+        ("*", "b", True),
+        ("*", "", True),
+        ("cam*", "cam", True),
+        ("cam*", "camera-1", True),
+        ("cam*", "ca", False),
+        ("cam*", "xcam", False),
+        ("a*b*", "a*bc", True),
+        ("a*b*", "axbc", False),
+        ("*a", "ba", False),
+        ("*", "$system", False),
+        ("$*", "$system", False),
+        ("$sys*", "$system", False),
+        ("$system", "$system", True),
+        ("$systemx", "$system", False),
+        ("$streams", "streams", False),
+        ("$streams/b", "b", False),
+    ],
+)
+def test_entries_cover_buckets(entry, bucket, covered):
+    reader = Principal("r", Permissions(read=(entry,)))
+    writer = Principal("w", Permissions(write=("nothing", entry)))
+    assert (reader.may_read_bucket(bucket), reader.may_write_bucket(bucket)) == (covered, False)
+    assert (writer.may_read_bucket(bucket), writer.may_write_bucket(bucket)) == (False, covered)
+    root = Principal("root", Permissions(full_access=True))
+    assert root.may_read_bucket(bucket)
+    assert root.may_write_bucket(bucket)
+
+
+def test_what_is_missing_is_said():
+    who = Principal("ci", Permissions(read=("r",), write=("w",)))
+    who.require_read_bucket("r")
+    who.require_write_bucket("w")
+    for call, message in (
+        (who.require_full_access, "Token 'ci' doesn't have full access"),
+        (lambda: who.require_read_bucket("w"), "Token 'ci' doesn't have read access to bucket 'w'"),
+        (lambda: who.require_write_bucket("r"), "Token 'ci' doesn't have write access to bucket 'r'"),
+    ):
+        with pytest.raises(PermissionDenied) as caught:
+            call()
+        assert str(caught.value) == message
+        assert not isinstance(caught.value, Unauthenticated)  # 403, not 401
+    ANONYMOUS_FULL.require_full_access()
+    ANONYMOUS_FULL.require_read_bucket("$system")
+    ANONYMOUS_FULL.require_write_bucket("w")
+
+
+def test_a_bucket_changes_its_name_or_goes_and_patterns_stay():
+    held = Permissions(False, ("a", "a*", "b", "$a"), ("a",))
+    assert held.renamed("a", "c") == Permissions(False, ("c", "a*", "b", "$a"), ("c",))
+    assert held.renamed("a", "b") == Permissions(False, ("b", "a*", "$a"), ("b",))
+    assert held.without("a") == Permissions(False, ("a*", "b", "$a"), ())
+    assert held.without("x") == held.renamed("x", "y") == held
+
+
+def test_an_entry_without_utf8_form_is_refused():
+    for entry in ("\ud800", "$streams/\udfff"):
+        with pytest.raises(InvalidArgument, match="Permission can contain only bucket names"):
+            Permissions.of({"read": [entry]})

@@ -9,83 +9,29 @@ import traceback
 
 import pytest
 
-from lamina.access import Permissions, Tokens, bootstrap, tokens
-from lamina.catalog.rows import TokenRow, to_json
-from lamina.errors import AlreadyExists, Conflict, InvalidArgument, NotFound, PermissionDenied, TooBig
+from lamina.access import Permissions, Provision, Tokens, bootstrap, recognition, tokens
+from lamina.catalog.rows import to_json
+from lamina.errors import (
+    AlreadyExists,
+    Conflict,
+    InvalidArgument,
+    LaminaError,
+    NotFound,
+    PermissionDenied,
+    TooBig,
+    Unauthenticated,
+)
 
 READ = Permissions(read=("$streams",))
 FULL = Permissions(full_access=True)
 CANARY = "canary-7c1f5be0-do-not-print"
 
 
-class FakeDatabase:
-    """Catalog, metadata, clock and random of a database, as far as tokens need them."""
-
-    def __init__(self):
-        self.rows = {}
-        self.wall = 1_700_000_000_000_000
-        self.now = 0
-        self.drawn = 0
-        self.reads = 0
-        self.catalog = self.metadata = self.random = self.clock = self
-
-    def snapshot(self):
-        self.reads += 1
-        return self
-
-    def tokens(self):
-        return iter(list(self.rows.values()))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def put(self, rows):
-        for row in rows:
-            assert isinstance(row, TokenRow)
-            self.rows[row.name] = row
-
-    def delete(self, table, key):
-        assert table == "token"
-        del self.rows[key]
-
-    def wall_us(self):
-        return self.wall
-
-    def monotonic_ns(self):
-        return self.now
-
-    def token_bytes(self, n):
-        self.drawn += 1
-        return self.drawn.to_bytes(n, "big")
-
-
-@pytest.fixture
-def db():
-    return FakeDatabase()
-
-
-@pytest.fixture
-def stretched(monkeypatch):
-    """Counts the scrypt hashes, and makes them cheap."""
-    calls = []
-    real = tokens.hashlib.scrypt
-
-    def scrypt(secret, **options):
-        assert (options["n"], options["r"], options["p"]) == (1 << 14, 8, 1)
-        calls.append(secret)
-        return real(secret, **{**options, "n": 2})
-
-    monkeypatch.setattr(tokens.hashlib, "scrypt", scrypt)
-    return calls
-
-
 def denied(tokens, header):
     with pytest.raises(PermissionDenied) as caught:
         tokens.authenticate(header)
     assert str(caught.value) == "invalid api key"
+    assert type(caught.value) is PermissionDenied
     return True
 
 
@@ -148,13 +94,13 @@ def test_a_chosen_value_is_stretched_once_per_change_of_the_table(db, stretched)
 
 
 def test_wrong_values_push_out_no_right_one(db, stretched, monkeypatch):
-    monkeypatch.setattr(tokens, "REFUSED_LIMIT", 10)
+    monkeypatch.setattr(recognition, "REFUSED_LIMIT", 10)
     mine = Tokens(db)
     mine.create("a", READ, value="chosen")
     mine.authenticate("Bearer chosen")
     for i in range(25):
         denied(mine, f"Bearer wrong-{i}")
-    assert len(mine._known.refused) <= 10
+    assert len(mine._recognition._known.refused) <= 10
     stretched.clear()
     mine.authenticate("Bearer chosen")
     assert stretched == []
@@ -279,7 +225,7 @@ def test_a_call_that_waited_for_the_same_value_does_not_stretch_it_again(db, str
             if waiting:
                 assert waiting.pop()("Bearer chosen").name == "a"
 
-    mine._stretching = LockWithOneWaiter()
+    mine._recognition._stretching = LockWithOneWaiter()
     assert mine.authenticate("Bearer chosen").name == "a"
     assert stretched == [b"chosen"]
 
@@ -312,13 +258,20 @@ def test_no_secret_is_printed(db, stretched, caplog):
         repr(who),
         repr(mine),
         repr(vars(mine)),
-        repr(mine._known),
+        repr(vars(mine._recognition)),
+        repr(mine._recognition._known),
+        repr(mine.issue("issued", READ, value=CANARY)),
+        repr(mine.rotate("chosen")),
+        repr(Provision("p", CANARY, READ)),
         repr(mine.list()),
         repr(list(db.rows.values())),
     ]
     bad = [
         lambda: mine.authenticate(f"Basic {CANARY}"),
         lambda: mine.authenticate(f"Bearer {CANARY}x"),
+        lambda: mine.identify(f"Bearer {CANARY}x", None),
+        lambda: mine.identify(f"Basic {CANARY}", None),
+        lambda: mine.identify(f"Bearer  {CANARY}", None),
         lambda: mine.create("chosen", READ, value=CANARY),
         lambda: mine.create("x", READ, value=CANARY + " "),
         lambda: mine.create("x y", READ, value=CANARY),
@@ -331,3 +284,143 @@ def test_no_secret_is_printed(db, stretched, caplog):
     texts.append(caplog.text)
     secret = made.rpartition("-")[2]
     assert not any(CANARY in text or secret in text for text in texts)
+
+
+def refusal(call):
+    with pytest.raises(LaminaError) as caught:
+        call()
+    return type(caught.value), str(caught.value)
+
+
+def test_a_creation_is_checked_in_the_order_of_the_contract(db):
+    mine = Tokens(db)
+    mine.create("a", READ)
+    past, wrong = (db.wall - 1) * 1000, {"read": ["a b"]}
+    assert refusal(lambda: mine.create("", wrong, past, ttl_s=0))[0] is InvalidArgument
+    assert refusal(lambda: mine.create("a", wrong, past, ttl_s=0)) == (AlreadyExists, "Token 'a' already exists")
+    message = "Permission can contain only bucket names or wildcard '*', got 'a b'"
+    assert refusal(lambda: mine.create("b", wrong, past, ttl_s=0)) == (InvalidArgument, message)
+    message = "Token TTL must be greater than zero"
+    assert refusal(lambda: mine.create("b", READ, past, ttl_s=0)) == (InvalidArgument, message)
+    message = "Token expiration date must not be in the past"
+    assert refusal(lambda: mine.create("b", READ, past, ttl_s=1)) == (InvalidArgument, message)
+    assert refusal(lambda: mine.create("b", READ, ttl_s=1 << 63))[0] is InvalidArgument
+    for addresses in ("::1", ["::1"] * 1025, ["x" * 1025], ["\ud800"], [7]):
+        assert refusal(lambda a=addresses: mine.create("b", READ, ip_allowlist=a))[0] is InvalidArgument
+    assert list(db.rows) == ["a"]
+    mine.create("b", {"read": ["there-is-none", "$system"]}, ttl_s=(1 << 63) - 1, ip_allowlist=["malformed"])
+
+
+def test_a_name_taken_meanwhile_is_taken(db):
+    mine, theirs = Tokens(db), Tokens(db)
+    real = db.change
+
+    def change(decide):
+        db.change = real
+        theirs.create("a", FULL)
+        real(decide)
+
+    db.change = change
+    assert refusal(lambda: mine.create("a", READ)) == (AlreadyExists, "Token 'a' already exists")
+    assert mine.get("a").permissions == FULL
+
+
+def test_a_rotated_token_keeps_everything_but_its_value(db, stretched):
+    mine = Tokens(db)
+    old = mine.create("a", READ, (db.wall + 99) * 1000, "chosen", ttl_s=50, ip_allowlist=["::1"])
+    mine.identify(f"Bearer {old}", "::1")
+    before = mine.get("a")
+    db.wall += 3
+    issued = mine.rotate("a")
+    assert issued.created_us == db.wall
+    assert issued.value.startswith("a-")
+    assert len(issued.value) == 34
+    assert mine.get("a") == before._replace(created_us=db.wall)
+    with pytest.raises(Unauthenticated, match="Invalid token"):
+        mine.identify(f"Bearer {old}", "::1")
+    assert mine.identify(f"Bearer {issued.value}", "::1").name == "a"
+    again = mine.rotate("a").value
+    assert again != issued.value
+    with pytest.raises(Unauthenticated, match="Invalid token"):
+        mine.identify(f"Bearer {issued.value}", "::1")
+
+
+def test_a_rotation_is_refused(db, stretched):
+    bootstrap(db, "config")
+    mine = Tokens(db)
+    mine.create("dated", READ, (db.wall + 5) * 1000)
+    mine.create("idle", READ, ttl_s=1)
+    db.wall += 1_000_001
+    assert refusal(lambda: mine.rotate("none")) == (NotFound, "Token 'none' doesn't exist")
+    assert refusal(lambda: mine.get("none")) == (NotFound, "Token 'none' doesn't exist")
+    assert refusal(lambda: mine.rotate("init-token")) == (Conflict, "Can't rotate provisioned token 'init-token'")
+    for name in ("dated", "idle"):
+        assert refusal(lambda n=name: mine.rotate(n)) == (InvalidArgument, f"Can't rotate expired token '{name}'")
+
+
+def test_removals_say_why_not(db, stretched):
+    bootstrap(db, "config")
+    mine = Tokens(db)
+    assert refusal(lambda: mine.remove("none")) == (NotFound, "Token 'none' doesn't exist")
+    assert refusal(lambda: mine.remove("init-token")) == (Conflict, "Can't remove provisioned token 'init-token'")
+    bootstrap(db, None)
+    message = "Can't remove token 'init-token': at least one full-access token must remain"
+    assert refusal(lambda: mine.remove("init-token")) == (Conflict, message)
+
+
+def test_tokens_follow_their_buckets(db, stretched):
+    bootstrap(db, None, provisioned=[Provision("p", "x", Permissions(write=("b",)))])
+    mine = Tokens(db)
+    value = mine.create("a", Permissions(read=("b", "b*", "c")))
+    mine.create("other", READ)
+    commits = db.commits
+    mine.rename_bucket("b", "d")
+    assert db.commits == commits + 1
+    who = mine.identify(f"Bearer {value}", None)
+    assert who.permissions == Permissions(read=("d", "b*", "c"))
+    assert mine.identify("Bearer x", None).may_write_bucket("d")
+    mine.forget_bucket("d")
+    assert mine.get("a").permissions == Permissions(read=("b*", "c"))
+    assert mine.get("p").permissions == Permissions()
+    commits = db.commits
+    mine.forget_bucket("d")
+    mine.rename_bucket("x", "y")
+    assert db.commits == commits
+
+
+def test_a_table_read_before_a_change_does_not_replace_the_one_read_behind_it(db):
+    mine, theirs = Tokens(db), Tokens(db)
+    value = mine.create("a", READ)
+    theirs.create("b", READ)  # so that the read below finds a difference
+    db.now += 1_000_000_000
+    real = mine._recognition._read
+
+    def read():
+        mine._recognition._read = real
+        before = real()
+        mine.remove("a")
+        return before
+
+    mine._recognition._read = read
+    denied(mine, "Bearer wrong")
+    assert denied(mine, f"Bearer {value}")
+
+
+def test_in_a_real_database_everything_survives_reopening(tmp_path):
+    import lamina
+
+    with lamina.open(tmp_path / "d") as db:
+        mine = Tokens(db)
+        value = mine.create("a", READ, ttl_s=1000, ip_allowlist=["10.0.0.0/8"])
+        used = mine.identify(f"Bearer {value}", "10.0.0.1")
+        info = mine.get("a")
+        mine.close()
+    with lamina.open(tmp_path / "d") as db:
+        mine = Tokens(db)
+        assert mine.get("a") == info
+        assert info.last_access_us > 0
+        assert mine.identify(f"Bearer {value}", "10.0.0.1") == used
+        mine.rename_bucket("x", "y")
+        mine.rotate("a")
+        mine.create("root", FULL)
+        mine.remove("a")

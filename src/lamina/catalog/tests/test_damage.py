@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import sqlite3
 from collections.abc import Iterator
@@ -11,10 +12,20 @@ from typing import Any
 import pytest
 
 from lamina.catalog.encoding import TABLE
-from lamina.catalog.rows import TABLES
+from lamina.catalog.rows import TABLES, RecordStateRow
 from lamina.catalog.sqlite import SqliteCatalog
 from lamina.errors import Corrupt, Unavailable
-from lamina.testing.catalog_contract import ONE_OF_EACH, content, put, root, segment, stream, uuid
+from lamina.testing.catalog_contract import (
+    ONE_OF_EACH,
+    content,
+    entry,
+    put,
+    root,
+    section,
+    segment,
+    stream,
+    uuid,
+)
 
 STREAMS = 120
 
@@ -44,7 +55,11 @@ def test_a_changed_column_of_a_row_is_corrupt_and_names_table_and_key(path: str,
         rowid, kind, value = connection.execute(
             f"SELECT {key}, typeof({column}), {column} FROM {table} ORDER BY {key}"
         ).fetchone()
-        changed: Any = value + 1000 if kind == "integer" else value + (b"x" if kind == "blob" else "x")
+        changed: Any = (
+            value + (1000 if value < 1 << 62 else -1000)
+            if kind == "integer"
+            else value + (b"x" if kind == "blob" else "x")
+        )
         connection.execute(f"UPDATE {table} SET {column} = ? WHERE {key} = ?", (changed, rowid))
     connection.close()
     catalog = SqliteCatalog.open_readonly(path)
@@ -151,6 +166,102 @@ def test_an_index_entry_that_leads_to_another_row_is_corrupt(path: str, index: s
         catalog.close()
 
 
+@pytest.mark.parametrize("index", ["entry_by_bucket", "record_section_by_entry"])
+def test_an_index_entry_of_records_that_leads_to_another_row_is_corrupt(path: str, index: str):
+    catalog = SqliteCatalog.open(path, create=False)
+    put(catalog, *(entry(n, 70 + n // 50) for n in range(20, 120)))
+    put(catalog, *(section(1, n, 70 + n // 50, t_min=1000 + n) for n in range(20, 120)), segment(1))
+    catalog.close()
+    with sqlite3.connect(path) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (index,)).fetchone()
+    connection.close()
+    # a record of SQLite: length of the head, types, then bucket 71 and id 85; entry 71, time 1085, id 2**24 + 85
+    record = bytes.fromhex("03 01 01 47 55" if index == "entry_by_bucket" else "04 01 02 04 47 043d 01000055")
+    data = bytearray(Path(path).read_bytes())
+    at = data.index(record, (page - 1) * 4096, page * 4096) + len(record) - 1
+    for other in (84, 86, 30, 110, 125):
+        data[at] = other
+        Path(path).write_bytes(data)
+        catalog = SqliteCatalog.open_readonly(path)
+        with catalog.snapshot() as snapshot:
+            asks: list[Any] = [lambda s=snapshot: list(s.entries(71))]
+            if index == "record_section_by_entry":
+                asks = [lambda s=snapshot: s.record_sections([71]), lambda s=snapshot: s.record_sections(range(99))]
+            for ask in asks:
+                with pytest.raises(Corrupt):
+                    ask()
+        catalog.close()
+
+
+@pytest.mark.parametrize("damaged", range(100, 160, 7))
+def test_a_section_that_left_its_place_in_the_index_hides_no_neighbour(path: str, damaged: int):
+    catalog = SqliteCatalog.open(path, create=False)
+    rows = [section(1, n, 16_000 + n, t_min=5) for n in range(100, 160)]
+    put(catalog, segment(1), *rows)
+    catalog.close()
+    data = Path(path).read_bytes()
+    record = (
+        bytes.fromhex("04 02 01 04")
+        + (16_000 + damaged).to_bytes(2, "big")
+        + b"\5"
+        + rows[damaged - 100].id.to_bytes(4, "big")
+    )
+    assert data.count(record) == 1
+    for high in (b"\0", b"\x7f"):
+        Path(path).write_bytes(data.replace(record, record[:4] + high + record[5:]))
+        catalog = SqliteCatalog.open_readonly(path)
+        with catalog.snapshot() as snapshot:
+            for row in rows:
+                try:
+                    assert snapshot.record_sections([row.entry]) == {row.entry: [row]}
+                except Corrupt:
+                    continue
+                assert row.id != rows[damaged - 100].id
+            with pytest.raises(Corrupt):
+                snapshot.record_sections(range(16_000, 17_000))
+        catalog.close()
+
+
+@pytest.mark.parametrize("index", ["entry_by_bucket", "record_section_by_entry", "stream_by_name"])
+def test_a_cell_that_stands_in_for_another_hides_no_row(path: str, index: str):
+    Path(path).unlink()
+    catalog = SqliteCatalog.open(path, create=True)
+    entries = [entry(n, 10 + n // 3) for n in range(9)]
+    sections = [section(1, n, 10 + n // 3, t_min=n) for n in range(9)]
+    streams = [stream(n, f"c{10 + n // 3}") for n in range(9)]
+    put(catalog, *entries, *sections, *streams)
+    catalog.close()
+    with sqlite3.connect(path) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (index,)).fetchone()
+    connection.close()
+    asks: dict[str, Any] = {
+        "entry_by_bucket": lambda s, n: list(s.entries(n)),
+        "record_section_by_entry": lambda s, n: s.record_sections([n]).get(n, []),
+        "stream_by_name": lambda s, n: list(s.streams(f"c{n}")),
+    }
+    rows: Any = {"entry_by_bucket": entries, "record_section_by_entry": sections, "stream_by_name": streams}[index]
+    data = Path(path).read_bytes()
+    at = (page - 1) * 4096 + 8  # the pointers to the cells of a leaf
+    unseen = []
+    for one, other in itertools.permutations(range(9), 2):
+        if abs(one - other) == 1 and one // 3 != other // 3:
+            continue  # the neighbours of the gap are sound and follow each other: only `check` can tell
+        damaged = bytearray(data)
+        damaged[at + 2 * one : at + 2 * one + 2] = data[at + 2 * other : at + 2 * other + 2]
+        Path(path).write_bytes(damaged)
+        catalog = SqliteCatalog.open_readonly(path)
+        with catalog.snapshot() as snapshot:
+            for n in range(9, 14):
+                try:
+                    if asks[index](snapshot, n) != rows[max(0, 3 * n - 30) : max(0, 3 * n - 27)]:
+                        unseen.append((one, other, n))
+                except Corrupt:
+                    pass
+        assert any("index" in finding for finding in catalog.check())
+        catalog.close()
+    assert unseen == []
+
+
 def swap_children(path: str, tree: str) -> None:
     """Exchange first and last child of a b-tree's root page: whole leaves out of order, every cell intact."""
     with sqlite3.connect(path) as connection:
@@ -163,6 +274,27 @@ def swap_children(path: str, tree: str) -> None:
     last = base + 8
     data[first : first + 4], data[last : last + 4] = data[last : last + 4], data[first : first + 4]
     Path(path).write_bytes(data)
+
+
+@pytest.mark.parametrize("tree", ["entry_by_bucket", "record_section_by_entry", "record_section"])
+def test_scans_of_records_notice_leaves_out_of_order(path: str, tree: str):
+    catalog = SqliteCatalog.open(path, create=False)
+    put(catalog, segment(1), *(entry(n, 7 + n // 600) for n in range(10, 1200)))
+    put(catalog, *(section(1, n, 7 + n // 600, t_min=n) for n in range(10, 1200)))
+    catalog.close()
+    swap_children(path, tree)
+    catalog = SqliteCatalog.open_readonly(path)
+    with catalog.snapshot() as snapshot:
+        asks: dict[str, list[Any]] = {
+            "entry_by_bucket": [lambda: list(snapshot.entries(7)), lambda: list(snapshot.entries(8))],
+            "record_section_by_entry": [lambda: snapshot.record_sections([7]), lambda: snapshot.record_sections([8])],
+            "record_section": [lambda: list(snapshot.sections_of_segment(1)), lambda: snapshot.record_sections([7, 8])],
+        }
+        for ask in asks[tree]:
+            with pytest.raises(Corrupt):
+                ask()
+    assert list(catalog.check()) != []
+    catalog.close()
 
 
 @pytest.mark.parametrize("tree", ["stream", "stream_root", "stream_by_name"])
@@ -229,6 +361,9 @@ def flips(path: str, n: int, seed: int) -> Iterator[str | None]:
         for id in range(1, STREAMS + 1)
     ]
     put(catalog, *rows, *(root(row.id) for row in rows), *(segment(id) for id in range(1, 40)), *ONE_OF_EACH[5:])
+    put(catalog, *(entry(id, 2 + id % 3, dead=id % 2) for id in range(10, STREAMS)))
+    put(catalog, *(RecordStateRow(id, 5, 1) for id in range(10, STREAMS)))
+    put(catalog, *(section(5, id, 10 + id // 3, t_min=(id * 7) % 11, blocks=bytes(id % 90)) for id in range(STREAMS)))
     expected = content(catalog)
     catalog.close()
     data = file.read_bytes()
@@ -259,6 +394,23 @@ def wrong_answers(path: str, expected: dict[str, list[Any]]) -> Iterator[str]:
                 ("collections", lambda: list(snapshot.collections()), sorted({r.collection for r in streams})),
                 ("roots", lambda: list(snapshot.roots(range(300)).values()), expected["stream_root"]),
             ]
+            entries, sections = expected["entry"], expected["record_section"]
+            by_time = sorted(sections, key=lambda row: (row.entry, row.t_min, row.id))
+            lists = {id: [row for row in by_time if row.entry == id] for id in sorted({row.entry for row in sections})}
+            states = {row.entry: row for row in expected["record_state"]}
+            questions += [
+                *(
+                    (f"entries {id}", lambda id=id: list(snapshot.entries(id)), [e for e in entries if e.bucket == id])
+                    for id in range(6)
+                ),
+                ("states", lambda: snapshot.record_states(range(300)), states),
+                ("sections", lambda: snapshot.record_sections(range(300)), lists),
+                ("segment", lambda: list(snapshot.sections_of_segment(5)), [r for r in sections if r.segment == 5]),
+                ("no segment", lambda: list(snapshot.sections_of_segment(4)), []),
+            ]
+            for id in range(1, 60, 3):
+                alone = {id: lists[id]} if id in lists else {}
+                questions.append((f"sections {id}", lambda id=id: snapshot.record_sections([id]), alone))
             for row in streams[::3]:
                 questions += [
                     (f"root {row.id}", lambda r=row: snapshot.root(r.id), expected["stream_root"][row.id - 1]),

@@ -12,10 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from lamina.catalog.catalog import Catalog, CatalogDelta, CatalogSnapshot
 from lamina.catalog.memory import MemoryCatalog
-from lamina.catalog.rows import TABLES, BurntRow, PinRow, SettingRow, StreamRow
+from lamina.catalog.rows import TABLES, BurntRow, PinRow, RecordStateRow, SettingRow, StreamRow
 from lamina.catalog.sqlite import SqliteCatalog
 from lamina.errors import LaminaError
-from lamina.testing.catalog_contract import root, segment, uuid
+from lamina.testing.catalog_contract import bucket, entry, root, section, segment, uuid
 
 IDS = st.integers(1, 6)
 TEXTS = st.sampled_from(["", "a", "a%", "a_", "ab", "b", "ä", "\uffff", "\U0001f600", "\U0010ffff"])
@@ -40,9 +40,15 @@ ROWS = st.one_of(
     st.builds(PinRow, TEXTS, IDS, IDS),
     st.builds(lambda id: BurntRow(uuid(id), id), IDS),
     st.builds(lambda name, n: SettingRow(name, {"n": n}), TEXTS, st.floats(allow_nan=False)),
+    st.builds(lambda id, name, dead: bucket(id, name=name, dead=dead), IDS, TEXTS, st.integers(0, 1)),
+    st.builds(lambda id, of, name, dead: entry(id, of, name, dead=dead), IDS, IDS, TEXTS, st.integers(0, 1)),
+    st.builds(RecordStateRow, IDS, st.integers(10, 12), IDS),
+    st.builds(lambda segment, n, of, t: section(segment, n, of, t_min=t), IDS, IDS, IDS, IDS),
+    st.builds(lambda segment, n, of, t: section(segment, n, of, t_min=t), IDS, IDS, IDS, IDS),
 )
 DELETES = st.one_of(
-    st.tuples(st.sampled_from(["stream", "stream_root", "segment"]), IDS),
+    st.tuples(st.sampled_from(["stream", "stream_root", "segment", "bucket", "entry", "record_state"]), IDS),
+    st.builds(lambda segment, n: ("record_section", section(segment, n, 1).id), IDS, IDS),
     st.tuples(st.sampled_from(["pin", "setting"]), TEXTS),
     st.builds(lambda id: ("burnt_uuid", uuid(id)), IDS),
 )
@@ -55,11 +61,22 @@ def answers(snapshot: CatalogSnapshot, place: str, tags: Any, notes: Any) -> lis
         *(list(snapshot.streams(where, prefix, tags, notes)) for where in (None, place) for prefix in (False, True)),
         list(snapshot.collections(place)),
         snapshot.roots(range(8)),
+        snapshot.record_states(range(8)),
+        snapshot.record_sections(range(8)),
+        *(snapshot.record_sections([id, id + 2]) for id in range(6)),
+        *(list(snapshot.sections_of_segment(id)) for id in range(8)),
+        *((list(snapshot.entries(id)), snapshot.entry(id)) for id in range(8)),
         snapshot.stream_count(),
         *((snapshot.stream(id), snapshot.root(id), snapshot.segment(id)) for id in range(8)),
         *((snapshot.stream_by_uuid(uuid(id)), snapshot.burnt(uuid(id))) for id in range(8)),
         *(snapshot.stream_by_tags(place, {"name": name}) for name in ("", "x", "y")),
-        (snapshot.pin(place), snapshot.setting(place), snapshot.secret(place), snapshot.database()),
+        (
+            snapshot.pin(place),
+            snapshot.token(place),
+            snapshot.setting(place),
+            snapshot.secret(place),
+            snapshot.database(),
+        ),
     ]
 
 
@@ -88,11 +105,13 @@ class Machine(RuleBasedStateMachine):
         rows=st.lists(ROWS, max_size=6),
         deletes=st.lists(DELETES, max_size=3),
         expect=st.dictionaries(IDS, st.sampled_from([0, 0, 10, 11, 12]), max_size=2),
+        states=st.dictionaries(IDS, st.sampled_from([0, 0, 10, 11, 12]), max_size=2),
         seq=st.none() | IDS,
         stale=st.integers(0, 9),
     )
-    def commit(self, rows: Any, deletes: Any, expect: Any, seq: int | None, stale: int) -> None:
+    def commit(self, rows: Any, deletes: Any, expect: Any, states: Any, seq: int | None, stale: int) -> None:
         delta = CatalogDelta(self.epoch - (stale == 0))
+        delta.expect_record_states = states
         delta.puts, delta.deletes, delta.expect_roots, delta.meta_applied_seq = rows, deletes, expect, seq
         self.both(lambda catalog: catalog.commit(delta))
 

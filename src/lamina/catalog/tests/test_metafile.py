@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import struct
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from lamina.catalog import metafile
 from lamina.catalog.memory import MemoryCatalog
 from lamina.catalog.metafile import DELETE, PIN, PUT, UNPIN, MetaChange, decode, dump, load, summary
-from lamina.catalog.rows import META_TABLES, PinRow, SettingRow, table_of
+from lamina.catalog.rows import META_TABLES, PinRow, SettingRow, TokenRow, table_of
 from lamina.errors import Corrupt, InvalidArgument, UnknownFormat
 from lamina.testing.catalog_contract import ONE_OF_EACH, content, put, root, stream, uuid
 
@@ -141,6 +142,27 @@ def test_a_dump_is_handled_in_bounded_pieces(monkeypatch: pytest.MonkeyPatch):
     assert [row for _, row in load(data)] == rows
 
 
+def test_tokens_and_dumps_of_the_first_format_are_read():
+    fields = {
+        "name": "ci", "id": "4f", "kind": "sha256", "salt": "00", "hash": "ff", "permissions": {"read": ["*"]},
+        "created_us": 1, "expires_us": 2, "provisioned": True,
+    }  # fmt: skip
+    row = TokenRow("ci", "4f", "sha256", b"\0", b"\xff", {"read": ["*"]}, 1, 2, True, 0, 0, [])
+    assert decode(PUT, body("token", json.dumps(["ci", fields]))).row == row
+    line = json.dumps(["token", fields]).encode() + b"\n"
+    counts = {"stream": 0, "burnt_uuid": 0, "pin": 0, "token": 1, "setting": 0, "secret": 0}
+    head = json.dumps({"counts": counts, "crc": metafile.extend(0, line), "seq": 7}).encode()
+    front = metafile.HEADER.pack(b"LAMMETA\n", 1, 1, len(head)) + head
+    data = front + struct.pack("<I", metafile.extend(0, front)) + metafile._zstd().compress(line)
+    (found,) = load(data)
+    assert found == ("token", row)
+    found[1].ip_allowlist.append("changed")
+    assert list(load(data)) == [("token", row)]
+    del fields["created_us"]
+    with pytest.raises(Corrupt):
+        decode(PUT, body("token", json.dumps(["ci", fields])))
+
+
 def test_an_empty_catalog_has_an_empty_dump():
     with MemoryCatalog().snapshot() as snapshot:
         assert list(load(dump(snapshot))) == []
@@ -175,7 +197,7 @@ def test_a_changed_byte_is_corrupt_or_changes_nothing(dumped: bytes):
 
 def test_a_dump_of_a_newer_format_is_refused(dumped: bytes):
     length = struct.unpack_from("<I", dumped, 12)[0]
-    head = dumped[:8] + struct.pack("<HH", 2, 2) + dumped[12 : 16 + length]
+    head = dumped[:8] + struct.pack("<HH", 3, 3) + dumped[12 : 16 + length]
     newer = head + struct.pack("<I", metafile.extend(0, head)) + dumped[16 + length + 4 :]
-    with pytest.raises(UnknownFormat, match=re.escape("format 2")):
+    with pytest.raises(UnknownFormat, match=re.escape("format 3")):
         list(load(newer))

@@ -13,7 +13,7 @@ import pytest
 import lamina.catalog.sqlite as module
 from lamina.catalog.catalog import CatalogDelta
 from lamina.catalog.encoding import row_crc
-from lamina.catalog.rows import PinRow
+from lamina.catalog.rows import DatabaseRow, PinRow, TokenRow
 from lamina.catalog.sqlite import MIGRATIONS, SqliteCatalog
 from lamina.errors import Closed, Conflict, Corrupt, Unavailable, UnknownFormat
 from lamina.testing.catalog_contract import ONE_OF_EACH, content, put, root, stream
@@ -137,6 +137,68 @@ def test_a_newer_format_is_refused_and_a_readable_one_opens_for_reading(path: st
         SqliteCatalog.open_readonly(path)
 
 
+def format_1(path: str) -> sqlite3.Connection:
+    """A catalog as migration 1 alone makes it, with a token and a pin."""
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.executescript((Path(module.__file__).parent / "schema" / MIGRATIONS[0]).read_text())
+    permissions = '{"full_access":false,"read":["ä"],"write":[]}'
+    for table, row in (
+        ("format", (0, 1, 1, "lamina 0.1.0")),
+        ("database", (0, b"i" * 16, 5, 3, "", 6, 7)),
+        ("token", ("ci/ö", "4f", "sha256", b"salt", b"hash", permissions, 1, 2, 1)),
+        ("pin", ("p", 1, 2)),
+    ):
+        connection.execute(f"INSERT INTO {table} VALUES ({'?, ' * len(row)}?)", (*row, row_crc(table, row)))
+    connection.commit()
+    return connection
+
+
+def test_a_catalog_of_format_1_is_brought_up_to_date_by_the_first_writer(path: str):
+    format_1(path).close()
+    with pytest.raises(Unavailable, match=r"format 1.*open the directory for writing once"):
+        SqliteCatalog.open_readonly(path)
+    catalog = SqliteCatalog.open(path, create=False)
+    held = content(catalog)
+    assert held["token"] == [
+        TokenRow(
+            "ci/ö", "4f", "sha256", b"salt", b"hash", {"full_access": False, "read": ["ä"], "write": []},
+            1, 2, True, 0, 0, [],
+        )
+    ]  # fmt: skip
+    assert held["database"] == [DatabaseRow(b"i" * 16, 5, 3, "", 6, 7)]
+    assert held["pin"] == [PinRow("p", 1, 2)]
+    assert list(catalog.check()) == []
+    put(catalog, *ONE_OF_EACH)
+    before = content(catalog)
+    catalog.close()
+    reader = SqliteCatalog.open_readonly(path)
+    assert content(reader) == before
+    reader.close()
+    fresh = path + "2"
+    SqliteCatalog.open(fresh, create=True).close()
+    query = "SELECT name, sql FROM sqlite_schema ORDER BY name"
+    schemas = []
+    for place in (path, fresh):
+        connection = sqlite3.connect(place)
+        schemas.append(connection.execute(query).fetchall())
+        connection.close()
+    assert schemas[0] == schemas[1]
+
+
+def test_a_migration_makes_no_damaged_token_sound(path: str):
+    connection = format_1(path)
+    connection.execute("UPDATE token SET permissions = replace(permissions, 'false', 'true')")
+    connection.commit()
+    connection.close()
+    for _ in range(2):
+        with pytest.raises(Corrupt, match=r"table token.*ci"):
+            SqliteCatalog.open(path, create=False)
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT write FROM format").fetchone() == (1,)  # nothing was done
+    connection.close()
+
+
 def test_an_interrupted_creation_is_finished_by_the_next(path: str):
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA journal_mode = WAL")
@@ -150,7 +212,7 @@ def test_an_interrupted_creation_is_finished_by_the_next(path: str):
 
 
 def test_a_migration_is_all_or_nothing(path: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "MIGRATIONS", (*MIGRATIONS, "0002_missing.sql"))
+    monkeypatch.setattr(module, "MIGRATIONS", (*MIGRATIONS, "0003_missing.sql"))
     with pytest.raises(FileNotFoundError):
         SqliteCatalog.open(path, create=True)
     monkeypatch.undo()
