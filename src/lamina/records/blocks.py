@@ -1,0 +1,201 @@
+"""The contract's blocks of one entry: what reported sizes, `block_count` and eviction go by (contract section 4).
+
+A block is a stretch of time: it begins with its first record and ends where the next begins. A record behind all
+others opens a new block where the last would grow beyond its limits; one before all others opens a block of its own;
+any other goes into the block of its time, however full that is. So the block of a record follows from its time
+alone, and evicting the oldest blocks is removing everything below a time.
+
+Blocks exist in numbers only: segments are cut for reading, not by them.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from lamina.records.size import offset_length
+
+
+class BlockLimits(NamedTuple):
+    """What a block may hold before the next one begins."""
+
+    size: int  # bytes of content
+    records: int
+
+
+class Block(NamedTuple):
+    begin: int  # time of the first record, µs
+    records: int
+    content: int  # bytes ever put into it: the offset of the next content
+    size: int  # content and metadata of its living records, as reported
+
+
+class Plan(NamedTuple):
+    """What some changes lead to: absolute numbers, so that carrying it out twice is carrying it out once."""
+
+    blocks: dict[int, Block]  # by begin; one without records is to go
+    size: int  # of the entry
+    records: int
+    last: int  # largest time ever put in
+    metas: list[int]  # full metadata length of each record added
+
+
+class Blocks:
+    """Mutable; guarded by whoever owns the entry. About 32 bytes a block."""
+
+    __slots__ = ("_begins", "_content", "_records", "_sizes", "last", "records", "size")
+
+    def __init__(self) -> None:
+        self._begins = array("Q")  # ascending
+        self._records = array("Q")
+        self._content = array("Q")
+        self._sizes = array("Q")
+        self.size = 0  # sum of sizes
+        self.records = 0
+        self.last = -1
+
+    def __len__(self) -> int:
+        return len(self._begins)
+
+    @property
+    def oldest_begin(self) -> int | None:
+        """Where the first block begins: the oldest record is there or later (it may have been removed)."""
+        return self._begins[0] if self._begins else None
+
+    def at(self, index: int) -> Block:
+        return Block(self._begins[index], self._records[index], self._content[index], self._sizes[index])
+
+    def first_from(self, time_us: int) -> int:
+        """Number of blocks that begin below a time."""
+        return bisect_left(self._begins, time_us)
+
+    def evictable(self, below: int) -> tuple[int, int, int] | None:
+        """The oldest block that begins at or above `below`: (its begin, the last time that goes with it, its reported
+        size); None: there is none."""
+        i = self.first_from(below)
+        if i == len(self._begins):
+            return None
+        return self._begins[i], self._through(i), self._sizes[i]
+
+    def _through(self, index: int) -> int:
+        return self._begins[index + 1] - 1 if index + 1 < len(self._begins) else self.last
+
+    def _find(self, time_us: int, changed: dict[int, Block]) -> Block | None:
+        """The block of a time, as a plan in the making sees it."""
+        i = bisect_right(self._begins, time_us) - 1
+        found = self.at(i) if i >= 0 else None
+        best = found
+        if changed:
+            if found is not None:
+                best = changed.get(found.begin, found)
+            for begin, block in changed.items():  # few: those of one change
+                if begin <= time_us and (best is None or begin > best.begin):
+                    best = block
+        return best
+
+    def plan_add(self, times: Sequence[int], sizes: Sequence[int], bases: Sequence[int], limits: BlockLimits) -> Plan:
+        """Records put in one after the other. `bases` are metadata lengths without offsets."""
+        changed: dict[int, Block] = {}
+        metas: list[int] = []
+        total, last = self.size, self.last
+        # The block that records in order go into; kept out of `changed` until it is left.
+        begin, records, content, size = self.at(-1) if self._begins else Block(0, 0, 0, 0)
+        open_, dirty = bool(self._begins), False
+        for time_us, length, base in zip(times, sizes, bases, strict=True):
+            if time_us > last:
+                if not open_ or records >= limits.records or (records and content + length > limits.size):
+                    if dirty:
+                        changed[begin] = Block(begin, records, content, size)
+                    begin, records, content, size, open_ = time_us, 0, 0, 0, True
+                meta = base + offset_length(content) + offset_length(content + length)
+                records += 1
+                content += length
+                size += length + meta
+                last, dirty = time_us, True
+            else:
+                if dirty:
+                    changed[begin] = Block(begin, records, content, size)
+                block = self._find(time_us, changed) or Block(time_us, 0, 0, 0)
+                end = block.content + length
+                meta = base + offset_length(block.content) + offset_length(end)
+                block = Block(block.begin, block.records + 1, end, block.size + length + meta)
+                changed[block.begin] = block
+                if open_ and block.begin == begin:
+                    begin, records, content, size = block
+                elif not open_:
+                    begin, records, content, size, open_ = *block, True
+            metas.append(meta)
+            total += length + meta
+        if dirty:
+            changed[begin] = Block(begin, records, content, size)
+        return Plan(changed, total, self.records + len(metas), last, metas)
+
+    def plan_change(self, times: Sequence[int], records: Sequence[int], sizes: Sequence[int]) -> Plan:
+        """Records that go (-1, minus their size) or whose metadata grow or shrink (0, the difference)."""
+        changed: dict[int, Block] = {}
+        for time_us, count, size in zip(times, records, sizes, strict=True):
+            block = self._find(time_us, changed)
+            if block is not None:
+                changed[block.begin] = block._replace(records=block.records + count, size=block.size + size)
+        return Plan(changed, self.size + sum(sizes), self.records + sum(records), self.last, [])
+
+    def cut_by(self, through: int) -> tuple[int, int] | None:
+        """The block that an eviction up to a time would cut in two: (begin, last time); None: it cuts none."""
+        i = bisect_right(self._begins, through) - 1
+        if i < 0 or self._through(i) <= through:
+            return None
+        return self._begins[i], self._through(i)
+
+    def plan_evict(self, through: int, rest: tuple[int, int] = (0, 0)) -> Plan:
+        """Everything up to a time goes; `rest`: records and size of what stays of the block it cuts."""
+        changed: dict[int, Block] = {}
+        size, records = self.size, self.records
+        for i in range(bisect_right(self._begins, through)):
+            block = self.at(i)
+            if self._through(i) > through:
+                kept = changed[block.begin] = block._replace(records=rest[0], size=rest[1])
+            else:
+                kept = changed[block.begin] = Block(block.begin, 0, 0, 0)
+            size += kept.size - block.size
+            records += kept.records - block.records
+        return Plan(changed, size, records, self.last, [])
+
+    def carry_out(self, plan: Plan) -> None:
+        """Repeatable, and right also after an earlier call that was interrupted. `size` is left to the caller, who
+        changes the bucket's sum with it in one stroke."""
+        for begin, block in plan.blocks.items():
+            i = bisect_left(self._begins, begin)
+            present = i < len(self._begins) and self._begins[i] == begin
+            if block.records <= 0:
+                if present:
+                    for column in (self._begins, self._records, self._content, self._sizes):
+                        del column[i]
+            elif present:
+                self._records[i], self._content[i], self._sizes[i] = block.records, block.content, block.size
+            else:
+                for column, value in zip((self._begins, self._records, self._content, self._sizes), block, strict=True):
+                    column.insert(i, value)
+        self.records, self.last = plan.records, plan.last
+
+    def put(self, block: Block) -> None:
+        """Add what a sealed section holds of a block (at load: any order, parts of one block in several sections)."""
+        i = bisect_left(self._begins, block.begin)
+        if i < len(self._begins) and self._begins[i] == block.begin:
+            self._records[i] += block.records
+            self._content[i] += block.content
+            self._sizes[i] += block.size
+        else:
+            for column, value in zip((self._begins, self._records, self._content, self._sizes), block, strict=True):
+                column.insert(i, value)
+        self.size += block.size
+        self.records += block.records
+
+    def begin_of(self, time_us: int) -> int:
+        """Begin of the block of a time; the time itself where there is none."""
+        i = bisect_right(self._begins, time_us) - 1
+        return self._begins[i] if i >= 0 else time_us
+
+    def begins(self) -> array[int]:
+        return self._begins
