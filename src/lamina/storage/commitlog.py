@@ -88,6 +88,7 @@ class CommitLog:
         settings: Settings,
         clock: Clock,
         inline: bool,
+        before_sync: Callable[[], None] | None = None,
     ) -> None:
         self._folder = folder
         self._settings = settings
@@ -101,6 +102,7 @@ class CommitLog:
             next_seq=found.next_seq,
             proven_seq=found.proven_seq,
             sync_each=not self._relaxed,
+            before_sync=before_sync,
         )
         self._found: recovery.Recovered | None = found
         self._damage: list[Damage] = []
@@ -143,15 +145,19 @@ class CommitLog:
         clock: Clock,
         random: Random,
         inline: bool,
+        before_sync: Callable[[], None] | None = None,
     ) -> CommitLog:
         """Recover what is in the folder `log`; then `replay`, then `submit`.
 
         `applied_seq` is the largest seq the catalog has durably applied: what is missing up to it is damage.
         `database_id` has 16 bytes. Starts no thread and creates no file. Raises Corrupt (another database, a
         later epoch), UnknownFormat.
+
+        `before_sync` makes durable what ops that were acknowledged unsynced refer to (`os` mode: payload files); it is
+        called, on any thread, before the log says of them that they are. It raises OSError, as a failed sync.
         """
         folder = LogFolder(files, database_id, epoch, settings.log_file_bytes, random)
-        return cls(folder, recovery.recover(folder, applied_seq), sink, settings, clock, inline)
+        return cls(folder, recovery.recover(folder, applied_seq), sink, settings, clock, inline, before_sync)
 
     def replay(self, after: int) -> Iterator[ReplayFrame]:
         """One ReplayFrame for each unbroken run of ops of a file, so that a caller can work on whole files at a
@@ -173,6 +179,11 @@ class CommitLog:
     def durable_seq(self) -> int:
         """Everything up to it survives a loss of power."""
         return self._writer.durable_seq
+
+    @property
+    def proven_seq(self) -> int:
+        """Everything up to it is said to be durable by a frame; what is behind may never have been synced."""
+        return self._writer.marked_seq
 
     @property
     def bytes_kept(self) -> int:

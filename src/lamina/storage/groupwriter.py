@@ -8,7 +8,7 @@ through, and nothing else is written to the log before it is complete. So whoeve
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from lamina.errors import LaminaError, NoSpace
 from lamina.storage.files import Buffer
@@ -57,7 +57,16 @@ class Group:
 class GroupWriter:
     """Appends to the log. All but `sync` and the properties belong to the holder of the commit role."""
 
-    def __init__(self, folder: LogFolder, sink: Sink, *, next_seq: int, proven_seq: int, sync_each: bool) -> None:
+    def __init__(
+        self,
+        folder: LogFolder,
+        sink: Sink,
+        *,
+        next_seq: int,
+        proven_seq: int,
+        sync_each: bool,
+        before_sync: Callable[[], None] | None = None,
+    ) -> None:
         self.folder = folder
         self.next_seq = next_seq
         self.written_seq = self.published_seq = self.durable_seq = next_seq - 1
@@ -66,6 +75,7 @@ class GroupWriter:
         self.groups = 0  # written so far
         self._sink = sink
         self._sync_each = sync_each
+        self._before_sync = before_sync  # of ops that were written unsynced: makes durable what they refer to
         self._syncing = threading.Lock()  # held while the active file is synced by `sync`, or replaced
 
     def run(self, group: Group) -> None:
@@ -168,6 +178,8 @@ class GroupWriter:
         seq, end = self.written_seq, self.written_end
         file = self.folder.active
         if file is not None and self.durable_seq < seq:
+            if self._before_sync is not None:  # after `seq` was read: what those ops refer to is finished by now
+                self._before_sync()
             file.writable(0).sync()
             self.durable_seq = max(self.durable_seq, seq)
         self.synced_end = max(self.synced_end, end)
