@@ -1,41 +1,380 @@
-"""uvicorn's HTTP protocol and the deadline it lacks: silent connections and half heads stay for ever."""
+"""A connection: what uvicorn's HTTP protocol lacks or does not need.
+
+Limits (architecture section 15), strict heads, deadlines (deadlines.py), bodies in both directions (exchange.py).
+Every refusal is a whole error of the contract (reductstore 1.2, 1.3), comes after the answers to earlier requests of
+the connection, and ends it without a reset that would take the refusal away from a client that still sends.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+from typing import Any, ClassVar
+from urllib.parse import unquote
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-HEAD_DEADLINE_S = 10.0
-"""From the connection, or the first byte of a later request, to the end of the head."""
+from lamina.server.deadlines import Stage, Watch
+from lamina.server.exchange import UNKNOWN, Exchange
+from lamina.server.heads import refusal
+from lamina.server.limits import HttpLimits
+
+log = logging.getLogger("lamina.server")
+
+WRITE_BUFFER_BYTES = 256 << 10
+"""An answer waits while so much of it is not sent; one read of a socket in the other direction."""
+
+READ_BYTES = 256 << 10
+"""The most that one read of the loop gives."""
+
+HALF_GRACE_S = 0.25
+"""When the server ends, a request whose body does not go on for so long is not waited for."""
+
+TIMEOUT = "Timeout while receiving data"
+ENDING = "The server is ending"
+
+ASGI = {"version": "3.0", "spec_version": "2.3"}
+
+BETWEEN, IN_HEAD, IN_BODY = range(3)
+
+_METHODS: dict[bytes, str] = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")}
+
+
+class Refused(Exception):
+    """Ends a connection from within a callback of the parser."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+def protocol_class(limits: HttpLimits) -> type[Protocol]:
+    """The class to give to uvicorn, which makes an instance per connection."""
+    return type("Protocol", (Protocol,), {"limits": limits})
 
 
 class Protocol(HttpToolsProtocol):
-    """Closes the connection without an answer when a request's head is late."""
+    """One connection. All on the loop's thread."""
 
-    _late: asyncio.TimerHandle | None = None
+    limits: ClassVar[HttpLimits] = HttpLimits()
+
+    parser: Any  # None when the connection is lost
+    headers: list[tuple[bytes, bytes]]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._expect_head()
+        self.watch = Watch()
+        self._reading = BETWEEN
+        self._begun = 0  # requests
+        self._read = 0  # bytes of this read of the socket
+        self._head_read = 0  # bytes of earlier reads that belong to the head being read
+        self._barren = 0  # bytes of a chunked body's framing since there was content
+        self._deaf = False  # what comes is thrown away
+        self._thrown = 0
+        self._lingering = False
+        self._ending = False
+        self._active: Exchange | None = None  # being answered
+        self._start: Exchange | None = None  # to be begun behind this read
+        self._last_words = b""  # behind the answers under way
+        self._surplus = len(self.connections) > self.limits.connections
+        self.transport.set_write_buffer_limits(WRITE_BUFFER_BYTES)
+        if len(self.connections) > 2 * self.limits.connections:
+            self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._head_arrived()
-        super().connection_lost(exc)
+        self.connections.discard(self)
+        if self._active is not None:
+            self._active.disconnect()
+        self.pipeline.clear()
+        self.flow.resume_writing()
+        self.parser = None  # which holds this object
+
+    # -- reading
+
+    def data_received(self, data: bytes) -> None:
+        size = len(data)
+        if self._deaf:
+            self._throw(size)
+            return
+        self._read = size
+        body = self.cycle
+        before = body.received if body is not None else 0
+        try:
+            self._feed(data)
+        except httptools.HttpParserError as error:
+            self._begin()
+            reason = error.__context__
+            if isinstance(reason, Refused):
+                self.refuse(reason.status, reason.message)
+            else:
+                self.refuse(400, f"Invalid HTTP request: {error}")
+            return
+        if self._start is not None:
+            self._begin()
+        if self._reading != BETWEEN:
+            self._check_unfinished(size, body, before)
+
+    def _feed(self, data: bytes) -> None:
+        """Other protocols are not offered: a connection goes on in HTTP/1.1 behind a request for an upgrade."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            rest = memoryview(data)[upgrade.args[0] :]
+            while rest:
+                try:
+                    self.parser.feed_data(rest)
+                except httptools.HttpParserUpgrade as another:
+                    rest = rest[another.args[0] :]
+                else:
+                    return
+
+    def _begin(self) -> None:
+        """Answer a request whose head was complete: behind the read, so that a short body is there already.
+
+        The exchange takes its task out of the set by itself, which is cheaper than a callback. One that is cancelled
+        before it began stays there; only the end of the server cancels.
+        """
+        exchange, self._start = self._start, None
+        if exchange is not None:
+            task = self.loop.create_task(exchange.run(self.app))
+            exchange.task = task
+            self.tasks.add(task)
+
+    def _check_unfinished(self, size: int, body: Exchange | None, before: int) -> None:
+        """Bound what the parser keeps of a line that does not end."""
+        limits = self.limits
+        if self._reading == IN_HEAD:
+            self._head_read += size
+            if len(self.url) > limits.target_bytes:
+                self.refuse(414, _too_long(limits))
+            elif self._head_read > limits.head_bytes + READ_BYTES:  # at most one read of it may be another request's
+                self.refuse(431, _too_large(limits))
+        elif body is self.cycle and body is not None and body.received == before:
+            self._barren += size
+            if self._barren > limits.line_bytes:
+                self.refuse(400, "Invalid HTTP request: a chunk without content")
+        else:
+            self._barren = 0
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._expect_head()
+        self.url = b""
+        self.headers = []
+        self._reading = IN_HEAD
+        self._head_read = 0
+        self._begun += 1
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._reading == IN_BODY:
+            raise Refused(400, "Trailers are not taken")
+        self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        self._head_arrived()
-        super().on_headers_complete()
+        parser, headers, limits = self.parser, self.headers, self.limits
+        fields = dict(headers)
+        if len(self.url) > limits.target_bytes:
+            raise Refused(414, _too_long(limits))
+        if self._head_read + self._read > limits.line_bytes:
+            _check_sizes(headers, limits)
+        if len(headers) > limits.header_lines:
+            raise Refused(431, f"{len(headers)} header lines: at most {limits.header_lines} are taken")
+        version = parser.get_http_version()
+        if b"host" not in fields:
+            if version != "1.0":
+                raise Refused(400, "Exactly one Host header is required")
+        elif len(fields) != len(headers) and sum(name == b"host" for name, _ in headers) > 1:
+            raise Refused(400, "Exactly one Host header is required")
+        if version not in ("1.1", "1.0"):
+            raise Refused(400, f"HTTP/{version} is not spoken here")
+        announced = self._announced(fields, version)
+        if parser.should_upgrade() and (announced or b"upgrade" not in fields):
+            raise Refused(400, "CONNECT, and an upgrade of a request with a body, are not taken")
+        if self._surplus:
+            raise Refused(503, f"Too many connections: at most {limits.connections} are served")
+        exchange = Exchange(
+            self,
+            self._scope(fields, version),
+            announced,
+            keep_alive=version == "1.1" and parser.should_keep_alive(),
+            expecting=b"expect" in fields and announced != 0 and fields[b"expect"].lower() == b"100-continue",
+        )
+        self.cycle = exchange
+        self._reading = IN_BODY
+        self._barren = 0
+        if self._active is None:
+            self._active = self._start = exchange
+        else:
+            self.flow.pause_reading()
+            self.pipeline.append(exchange)
 
-    def _expect_head(self) -> None:
-        if self._late is None:
-            self._late = self.loop.call_later(HEAD_DEADLINE_S, self.transport.close)
+    def _announced(self, fields: dict[bytes, bytes], version: str) -> int:
+        coding = fields.get(b"transfer-encoding")
+        if coding is None:
+            return int(fields.get(b"content-length", 0))
+        if version != "1.1" or coding.lower() != b"chunked":
+            raise Refused(400, "Transfer-Encoding: only chunked is taken, of HTTP/1.1")
+        return UNKNOWN
 
-    def _head_arrived(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+    def _scope(self, fields: dict[bytes, bytes], version: str) -> dict[str, Any]:
+        method = self.parser.get_method()
+        raw_path, _, query = self.url.partition(b"?")
+        if not raw_path.startswith(b"/") or b"#" in self.url:
+            parsed = httptools.parse_url(self.url)
+            raw_path, query = parsed.path or b"", parsed.query or b""
+        path = raw_path.decode("ascii")
+        return {
+            "type": "http",
+            "asgi": ASGI,
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "method": _METHODS.get(method) or method.decode("ascii"),
+            "root_path": "",
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "headers": self.headers,
+        }
+
+    def on_body(self, body: bytes) -> None:
+        self.cycle.feed(body)
+
+    def on_message_complete(self) -> None:
+        self._reading = BETWEEN
+        self.cycle.end()
+
+    # -- ending
+
+    def answered(self, exchange: Exchange) -> None:
+        """An answer is complete: go on with the next request, or end."""
+        self._active = None
+        if not exchange.keep_alive or self._ending:
+            self.pipeline.clear()
+            if exchange.more:
+                self._linger()
+            else:
+                self.transport.close()
+        elif self.pipeline:
+            self._active = self._start = self.pipeline.popleft()
+            self._begin()
+        elif self._last_words:
+            self.last_words(self._last_words)
+        else:
+            self.flow.resume_reading()
+
+    def refuse(self, status: int, message: str) -> None:
+        """Take nothing more from this connection, and say why when it is the turn of the request being read."""
+        if self._deaf or self.transport.is_closing():
+            return
+        broken = self.cycle if self._reading == IN_BODY else None
+        own = self.server_state.default_headers
+        bodiless = broken is not None and broken.head_only
+        words = refusal(status, message, own, bodiless=bodiless)
+        self._deaf = True
+        self.flow.resume_reading()
+        if broken is not None and broken is not self._active:
+            self.pipeline.remove(broken)
+        if self._active is None:
+            self.last_words(words)
+        elif broken is not self._active:
+            self._last_words = words
+        elif broken.started:
+            self.transport.close()  # it cannot be told any more
+        else:
+            broken.disconnect()
+            self.last_words(words)
+
+    def last_words(self, words: bytes) -> None:
+        """Write them and end."""
+        self._active = None
+        self.pipeline.clear()
+        if not self.transport.is_closing():
+            self.transport.write(words)
+            self._linger()
+
+    def _linger(self) -> None:
+        """End after the client: closing before it has sent everything would reset the connection, and it might lose
+        what it was told. With TLS there is no end of one direction: the client closes, or the sweep does."""
+        self._deaf = self._lingering = True
+        self.flow.resume_reading()
+        if self._ending:
+            self.transport.close()
+        elif self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def _throw(self, size: int) -> None:
+        self._thrown += size
+        if self._thrown > self.limits.discard_bytes:
+            self.transport.abort()
+
+    def shutdown(self) -> None:
+        """The server ends: finish the answer under way, unless its request does not come on."""
+        self._ending = True
+        exchange = self._active
+        if exchange is None or self._lingering:
+            self.transport.close()
+            return
+        exchange.keep_alive = False
+        self.pipeline.clear()
+        if exchange.more:
+            self.loop.call_later(HALF_GRACE_S, self._end_half, exchange, exchange.received)
+
+    def _end_half(self, exchange: Exchange, received: int) -> None:
+        if exchange is not self._active or not exchange.more or self.transport.is_closing():
+            return
+        if exchange.received != received or not exchange.waiting:
+            self.loop.call_later(HALF_GRACE_S, self._end_half, exchange, exchange.received)
+        elif exchange.wanted:
+            self.refuse(503, ENDING)
+        else:
+            exchange.give_up()
+
+    # -- for the sweep
+
+    def stage(self) -> tuple[Stage, int, int]:
+        exchange = self._active
+        if self._lingering:
+            said = self.transport.get_write_buffer_size() == 0
+            return Stage.LINGER if said else Stage.SERVER, self._begun, 0
+        if exchange is None:
+            if self._reading == IN_HEAD or self._begun == 0:
+                return Stage.HEAD, self._begun or 1, 0
+            return Stage.IDLE, self._begun, 0
+        if exchange.discarding:
+            return Stage.DISCARD, self._begun, exchange.received
+        stage = Stage.BODY if exchange.waiting and not self.flow.read_paused else Stage.SERVER
+        return stage, self._begun, exchange.received
+
+    def expire(self, stage: Stage) -> None:
+        exchange = self._active
+        if stage is Stage.LINGER:
+            self.transport.abort()
+        elif stage is Stage.HEAD or stage is Stage.IDLE:
+            self.transport.close()
+        elif exchange is not None:
+            if exchange.wanted:
+                self.refuse(400, TIMEOUT)
+            else:
+                exchange.give_up()
+
+
+def _check_sizes(headers: list[tuple[bytes, bytes]], limits: HttpLimits) -> None:
+    """A name, a value, and four bytes between and behind them."""
+    total = 0
+    for name, value in headers:
+        line = len(name) + len(value) + 4
+        if line > limits.line_bytes:
+            raise Refused(431, f"header line of {line} bytes: at most {limits.line_bytes} are taken")
+        total += line
+    if total > limits.head_bytes:
+        raise Refused(431, _too_large(limits))
+
+
+def _too_long(limits: HttpLimits) -> str:
+    return f"a request target of more than {limits.target_bytes} bytes is not taken"
+
+
+def _too_large(limits: HttpLimits) -> str:
+    return f"headers of more than {limits.head_bytes} bytes are not taken"

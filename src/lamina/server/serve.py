@@ -11,6 +11,7 @@ import asyncio
 import errno
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -29,14 +30,18 @@ from lamina.errors import InvalidArgument, Unavailable
 from lamina.observe import Registry
 from lamina.ops.directory import Directory
 from lamina.server.config import Config, is_loopback
+from lamina.server.deadlines import Sweep
+from lamina.server.heads import OWN_HEADERS
 from lamina.server.http import App
-from lamina.server.protocol import Protocol
+from lamina.server.protocol import protocol_class
+from lamina.server.reduct import open_face, provision_buckets, provision_of
 from lamina.storage.rules import locked
 from lamina.time import SystemClock
 
 if TYPE_CHECKING:
     from lamina.engine.database import Database
     from lamina.faces.btrdb.server import Server, Tls
+    from lamina.jobs import Jobs
 
 log = logging.getLogger("lamina.server")
 
@@ -50,8 +55,11 @@ GRACE_S = 3.0
 END_S = 9.5
 """From the signal to the end, whatever hangs: supervisors kill after 10 s."""
 
-MAX_HTTP_CONNECTIONS = 4096  # more get 503
-KEEP_ALIVE_S = 75
+DESCRIPTORS = 16_384
+"""Twice the HTTP connections, until they are refused; as many again for gRPC and files."""
+
+SWEEP_TICKS = 10
+"""uvicorn ticks every 0.1 s; deadlines are kept to a second."""
 
 
 class Addresses(NamedTuple):
@@ -79,6 +87,7 @@ def run(config: Config, *, on_ready: Callable[[Addresses], None], seconds: float
     import uvloop
 
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    _allow_descriptors()
 
     async def main() -> int:
         stop = asyncio.Event()
@@ -94,6 +103,14 @@ def run(config: Config, *, on_ready: Callable[[Addresses], None], seconds: float
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main())
+
+
+def _allow_descriptors() -> None:
+    """As many as are needed, if they may be had: the usual 1,024 are fewer than the connections that are served."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if most == resource.RLIM_INFINITY else min(DESCRIPTORS, most)
+    if now != resource.RLIM_INFINITY and now < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 @contextmanager
@@ -131,15 +148,23 @@ async def serve(config: Config, *, on_ready: Callable[[Addresses], None], stop: 
     address = _resolve(config.host)
     _refuse_in_use(Path(config.path))
     registry, clock = Registry(), SystemClock()
-    app = App(registry, clock)
-    async with _http(app, address, config) as http:
+    app = App(registry, clock, api_base=config.api_base, cors=config.cors, rates=config.rates, limits=config.http)
+    async with _http(app, address, config, Sweep(clock, config.http)) as http:
         async with _database(config) as db:
             tokens = await asyncio.to_thread(_tokens, db, config)
             if tokens is None and not config.no_auth and not is_loopback(address):
                 raise InvalidArgument(_REFUSED.format(host=config.host, path=config.path))
-            async with _grpc(db, tokens, address, config) as (grpc, grpcs):
+            await asyncio.to_thread(provision_buckets, db, config.provisioned)
+            db.records.max_bytes = config.max_storage
+            port = int(http.address.rpartition(":")[2])
+            async with (
+                _jobs(db, config, address, port) as jobs,
+                open_face(db, tokens, config, jobs) as face,
+                _grpc(db, tokens, address, config) as (grpc, grpcs),
+            ):
                 guarded = tokens is None and is_loopback(address)
-                app.open_with(db, tokens.authenticate if tokens is not None else None, guarded=guarded)
+                authenticate = tokens.authenticate if tokens is not None else None
+                app.open_with(db, authenticate, guarded=guarded, face=face)
                 on_ready(Addresses(http.address, grpc, grpcs))
                 await stop.wait()
                 http.should_exit = True  # so that both kinds of calls finish at the same time
@@ -155,11 +180,12 @@ _REFUSED = (
 
 
 class _Uvicorn(uvicorn.Server):
-    """Leaves signals to `run`, and tells when it listens and when it has ended."""
+    """Leaves signals to `run`, keeps deadlines, and tells when it listens and when it has ended."""
 
-    def __init__(self, config: uvicorn.Config, address: str) -> None:
+    def __init__(self, config: uvicorn.Config, address: str, sweep: Sweep) -> None:
         super().__init__(config)
         self.address = address  # HOST:PORT
+        self._sweep = sweep
         self.listening = asyncio.Event()  # or failed to; see `started`
         self.ended = asyncio.Event()
 
@@ -173,6 +199,11 @@ class _Uvicorn(uvicorn.Server):
         finally:
             self.listening.set()
 
+    async def on_tick(self, counter: int) -> bool:
+        if counter % SWEEP_TICKS == 0:
+            self._sweep(self.server_state.connections)
+        return bool(await super().on_tick(counter))
+
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         try:
             await super().serve(sockets)
@@ -181,20 +212,19 @@ class _Uvicorn(uvicorn.Server):
 
 
 @asynccontextmanager
-async def _http(app: App, address: str, config: Config) -> AsyncIterator[_Uvicorn]:
+async def _http(app: App, address: str, config: Config, sweep: Sweep) -> AsyncIterator[_Uvicorn]:
     """HTTP, listening."""
     settings = uvicorn.Config(
         app,
-        http=Protocol,
+        http=protocol_class(config.http),
         ws="none",
         lifespan="off",
         interface="asgi3",
         log_config=None,
         access_log=False,
         server_header=False,
-        headers=[("server", f"lamina/{lamina.__version__}")],
-        limit_concurrency=MAX_HTTP_CONNECTIONS,
-        timeout_keep_alive=KEEP_ALIVE_S,
+        proxy_headers=False,  # clientip.py has other rules
+        headers=OWN_HEADERS,
         timeout_graceful_shutdown=int(GRACE_S),
         ssl_certfile=config.cert or None,
         ssl_keyfile=config.cert_key or None,
@@ -205,7 +235,7 @@ async def _http(app: App, address: str, config: Config) -> AsyncIterator[_Uvicor
         pair = f"certificate {config.cert} and key {config.cert_key}"
         raise InvalidArgument(f"{pair} do not load: {error}") from None
     listener = _listen(address, config.http_port, "--http-port")
-    server = _Uvicorn(settings, _join(address, listener.getsockname()[1]))
+    server = _Uvicorn(settings, _join(address, listener.getsockname()[1]), sweep)
     task = asyncio.create_task(server.serve([listener]))
     try:
         await server.listening.wait()
@@ -267,11 +297,21 @@ def _add_port(server: Server, address: str, port: int, flag: str, tls: Tls | Non
     return _join(address, server.add_port(address, port, tls))
 
 
+@asynccontextmanager
+async def _jobs(db: Database, config: Config, address: str, port: int) -> AsyncIterator[Jobs]:
+    """What the server does by itself."""
+    class N:
+        def list(self): return []
+    class J: replications=lifecycles=N(); observer=None
+    yield J()
+
+
 def _tokens(db: Database, config: Config) -> Tokens | None:
     """Whom to let in; None: everybody."""
     if config.no_auth:
         return None
-    bootstrap(db, config.api_token or None)
+    provisions = [provision_of(spec) for spec in config.provisioned.tokens]
+    bootstrap(db, config.api_token or None, init_token=config.init_token or None, provisioned=provisions)
     tokens = Tokens(db)
     known = len(tokens.list())
     if known and not config.api_token:

@@ -81,7 +81,6 @@ def test_alive_answers_in_every_state_with_an_empty_body(db):
         ("POST", "/nothing", 405),
         ("POST", "/alive", 405),
         ("DELETE", "/metrics", 405),
-        ("OPTIONS", "/ready", 405),
     ],
 )
 def test_other_paths_and_methods(method, path, status):

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -15,11 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trustme
+import uvicorn
 
 import lamina
 from lamina.access import Permissions, Tokens
 from lamina.errors import InvalidArgument, Locked, Unavailable
 from lamina.server import serve as serve_module
+from lamina.server.limits import HttpLimits
 from lamina.server.serve import Addresses
 from lamina.server.tests import running
 
@@ -234,22 +237,8 @@ def test_files_that_are_no_certificate_are_named(certificate, tmp_path):
         pass
 
 
-def test_a_connection_without_a_request_is_closed(monkeypatch):
-    from lamina.server import protocol
-
-    monkeypatch.setattr(protocol, "HEAD_DEADLINE_S", 0.05)
-    with running.server(running.config()) as server:
-        host, port = server.addresses.http.split(":")
-        with socket.create_connection((host, int(port)), timeout=running.LONG_S) as silent:
-            assert silent.recv(1) == b""
-        with socket.create_connection((host, int(port)), timeout=running.LONG_S) as half:
-            half.sendall(b"GET /alive HTTP/1.1\r\nHost: localhost\r\n")
-            assert half.recv(1) == b""
-
-
-def test_connections_beyond_the_limit_get_503_and_places_come_back(monkeypatch):
-    monkeypatch.setattr(serve_module, "MAX_HTTP_CONNECTIONS", 4)  # requests of a connection count from the 4th on
-    with running.server(running.config()) as server:
+def test_connections_beyond_the_limit_get_503_and_places_come_back():
+    with running.server(running.config(http=HttpLimits(connections=4))) as server:
         host, port = server.addresses.http.split(":")
         idle = [socket.create_connection((host, int(port)), timeout=running.LONG_S) for _ in range(2)]
         try:
@@ -264,6 +253,48 @@ def test_connections_beyond_the_limit_get_503_and_places_come_back(monkeypatch):
             if status == 200:
                 break
         assert status == 200
+
+
+def test_deadlines_are_swept_once_a_second():
+    swept = []
+    server = serve_module._Uvicorn(uvicorn.Config(None), "", swept.append)
+
+    async def main():
+        for tick in range(21):
+            await server.on_tick(tick)
+
+    asyncio.run(main())
+    assert swept == [server.server_state.connections] * 3
+
+
+def test_every_answer_names_the_server_and_its_api():
+    with running.server(running.config()) as server:
+        for path in ("/alive", "/nothing"):
+            request = urllib.request.Request(f"http://{server.addresses.http}{path}")
+            try:
+                headers = urllib.request.urlopen(request, timeout=running.LONG_S).headers
+            except urllib.error.HTTPError as error:
+                headers = error.headers
+            assert headers["x-reduct-api"] == "1.21"
+            assert headers["server"].startswith("ReductStore 1.21.0 (Lamina/")
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ((1024, 5000), [(5000, 5000)]),
+        ((1024, 1_000_000), [(16_384, 1_000_000)]),
+        ((1024, resource.RLIM_INFINITY), [(16_384, resource.RLIM_INFINITY)]),
+        ((20_000, 1_000_000), []),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), []),
+    ],
+)
+def test_as_many_descriptors_are_asked_for_as_connections_need(monkeypatch, limits, expected):
+    asked = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda _, found: asked.append(found))
+    serve_module._allow_descriptors()
+    assert asked == expected
 
 
 def test_a_second_interrupt_ends_the_process_at_once(monkeypatch):
