@@ -8,7 +8,11 @@
         s.windows(start, end, width="1s").to_pandas()    # statistics at any zoom
         s.values(start, end, version=11)                 # any version, as it was
 
-`open` gives a `Database`; `db.streams` its streams. Errors are the tree in `lamina.errors`. Names are loaded on first
+        camera = db.buckets.create("plant").entry("camera-1")
+        camera.write(image, time, labels={"ok": False})  # a record: a blob of any size, with labels
+        camera.query(start, end, when={"&ok": {"$eq": False}})  # by time and condition, contents on demand
+
+`open` gives a `Database`; `db.streams` its streams, `db.buckets` its records. Errors are the tree in `lamina.errors`. Names are loaded on first
 use: `import lamina` itself costs next to nothing.
 """
 
@@ -22,6 +26,9 @@ if TYPE_CHECKING:
     from lamina.columns import Ranges, Samples, Summaries
     from lamina.engine.database import Database
     from lamina.engine.open import open_database as open
+    from lamina.engine.records.bucket import Bucket
+    from lamina.engine.records.entry import Entry, NewRecord
+    from lamina.engine.records.record import Record
     from lamina.engine.snapshot import Snapshot
     from lamina.engine.stream import Stream
     from lamina.engine.view import StreamView
@@ -29,9 +36,13 @@ if TYPE_CHECKING:
     from lamina.settings import Settings
 
 _HOME = {
+    "Bucket": "lamina.engine.records.bucket",
     "Database": "lamina.engine.database",
+    "Entry": "lamina.engine.records.entry",
     "LaminaError": "lamina.errors",
+    "NewRecord": "lamina.engine.records.entry",
     "Ranges": "lamina.columns",
+    "Record": "lamina.engine.records.record",
     "Samples": "lamina.columns",
     "Settings": "lamina.settings",
     "Snapshot": "lamina.engine.snapshot",
@@ -42,9 +53,13 @@ _HOME = {
 }
 
 __all__ = [
+    "Bucket",
     "Database",
+    "Entry",
     "LaminaError",
+    "NewRecord",
     "Ranges",
+    "Record",
     "Samples",
     "Settings",
     "Snapshot",

@@ -55,6 +55,23 @@ def to_ns(value: TimeLike) -> int:
     raise InvalidArgument(f"time {value!r}: expected int nanoseconds, datetime, numpy.datetime64 or an ISO 8601 string")
 
 
+def to_us(value: TimeLike) -> int:
+    """Microseconds since the epoch of an int (taken as µs), datetime, numpy.datetime64 or ISO 8601 string: the unit of
+    records, unsigned 64-bit. A naive time means UTC; what is finer than a microsecond is cut off.
+
+    Raises InvalidArgument, also for times before 1970 and from 2**64 µs on.
+    """
+    if (isinstance(value, int) and not isinstance(value, bool)) or type(value).__module__ == "numpy" and hasattr(
+        value, "__index__"
+    ):
+        micros = int(value)  # type: ignore[arg-type]
+    else:
+        micros = to_ns(value) // 1000
+    if not 0 <= micros < 1 << 64:
+        raise InvalidTimeRange(f"time {value!r}: expected 0 .. 2**64 - 1 µs since 1970")
+    return micros
+
+
 def _parse_iso(text: str) -> int:
     """datetime.fromisoformat knows microseconds; further digits of the fraction are added back exactly."""
     head, dot, rest = text.partition(".")

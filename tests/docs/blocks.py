@@ -102,7 +102,8 @@ class Runner:
         assert server.returncode == 0, said
 
     def _python(self, block: Block) -> None:
-        tree = ast.parse(block.code, str(self.page))
+        code = re.sub(r"http://127\.0\.0\.1:8383", lambda match: self._replaced(match[0]), block.code)
+        tree = ast.parse(code, str(self.page))
         ast.increment_lineno(tree, block.line - 1)
         lines = block.code.splitlines()
         checks = _Checks(lines, block.line)

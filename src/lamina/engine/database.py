@@ -14,6 +14,9 @@ from lamina.engine.clockguard import ClockGuard
 from lamina.engine.leases import Leases
 from lamina.engine.metadata import Metadata
 from lamina.engine.publish import Publisher
+from lamina.engine.records.buckets import Buckets
+from lamina.engine.records.store import RecordStore
+from lamina.engine.records.upkeep import RecordUpkeep
 from lamina.engine.reserve import Reserve, is_full
 from lamina.engine.seal import Sealer
 from lamina.engine.slots import Slots
@@ -28,6 +31,7 @@ from lamina.storage.log import Damage, Log, Op, Ticket
 from lamina.time import Clock
 
 if TYPE_CHECKING:
+    from lamina.engine.records.queries import Queries
     from lamina.engine.snapshot import Snapshot
     from lamina.engine.streams import Streams
 
@@ -37,6 +41,9 @@ TAILS_WAIT_S = 10.0
 CLOSE_POINTS = 4_000_000
 """A clean close flushes up to so many buffered points, a second or two; more stay in the log, which has them all."""
 
+
+CLOSE_BYTES, CLOSE_ENTRIES = 256 << 20, 2000
+"""Likewise contents of records, and entries that hold some: a section each takes a millisecond."""
 
 MAINTAIN_NS = 600 * 1_000_000_000
 """Retention and compaction look at every stream: every ten minutes is often enough for what takes days to grow."""
@@ -59,6 +66,7 @@ class Parts(NamedTuple):
     sealer: Sealer
     metadata: Metadata
     leases: Leases
+    records: RecordStore
     clock: Clock
     random: Random
     lock: Lock | None
@@ -67,8 +75,9 @@ class Parts(NamedTuple):
 class Database:
     """An open database; a context manager that closes it. Thread-safe. Made by `lamina.open`.
 
-    `streams` holds the streams, `path` is the directory, `id` its 16 random bytes, `settings` what it was opened with.
-    Every method raises Closed after `close()`, and in a forked child of the process that opened it (spawn works).
+    `streams` holds the streams, `buckets` the records, `queries` the open queries of clients; `path` is the directory,
+    `id` its 16 random bytes, `settings` what it was opened with. Every method raises Closed after `close()`, and in a
+    forked child of the process that opened it (spawn works).
     """
 
     def __init__(self, parts: Parts, gaps: dict[int, tuple[int, int]]) -> None:
@@ -115,13 +124,29 @@ class Database:
             database_id=parts.id,
             epoch=parts.epoch,
             reserve=Reserve(parts.files),
+            records=RecordUpkeep(parts.records),
             maintain=self._maintain,
             fail=self._fail,
         )
         from lamina.engine.streams import Streams
 
         self.streams: Streams = Streams(self)
+        self.records = parts.records
+        self.records.attach(self)
+        self.buckets = Buckets(self.records)
+        self._queries: Queries | None = None
         _open_databases.add(self)
+
+    @property
+    def queries(self) -> Queries:
+        """The open queries of clients over HTTP."""
+        if self._queries is None:
+            from lamina.engine.records.queries import Queries
+
+            with self._close_lock:
+                if self._queries is None:
+                    self._queries = Queries(self.clock)
+        return self._queries
 
     # -- writing ------------------------------------------------------------------------------------------------
 
@@ -138,21 +163,27 @@ class Database:
             raise Unavailable("writing stopped after a failure; reads go on, reopen to recover") from self._failure
         if self.upkeep.full and not essential:
             raise NoSpace("the disk is full: nothing can be flushed; reads go on, writes after space was freed")
-        if self.publisher.tail_bytes > self._tails_limit:
+        if self.tails_full:
             self._wait_for_room()
 
+    @property
+    def tails_full(self) -> bool:
+        """Whether writers have to wait until something is flushed."""
+        return self.publisher.tail_bytes + self.records.publisher.tail_bytes > self._tails_limit
+
     def _wait_for_room(self) -> None:
-        """Unflushed points are at their bound: let upkeep make room."""
+        """What is unflushed is at its bound: let upkeep make room."""
         self.upkeep.start()
         self.publisher.wake.set()
         with self.upkeep.room:
             fits = self.upkeep.room.wait_for(
-                lambda: self.publisher.tail_bytes <= self._tails_limit or self._failure is not None,
+                lambda: not self.tails_full or self._failure is not None,
                 TAILS_WAIT_S,
             )
         if not fits:
             raise Unavailable(
-                f"{self.publisher.tail_bytes} bytes of points wait to be flushed, {self._tails_limit} are allowed"
+                f"{self.publisher.tail_bytes + self.records.publisher.tail_bytes} bytes of points and records wait to"
+                f" be flushed, {self._tails_limit} are allowed"
             )
 
     def barrier(self) -> int:
@@ -216,16 +247,20 @@ class Database:
         set_default(self, rule)
 
     def compact(self, progress: Callable[[int, int], None] | None = None) -> int:
-        """Give back space of pruned versions and obliterated streams; bytes freed, net of what was written instead.
+        """Give back space of pruned versions, obliterated streams and dead records; bytes freed of streams, net of
+        what was written instead.
 
-        Segments less than half alive are rewritten; their files go when no open view needs them. Reads the inner nodes
-        of every kept version (0.1 B per point) and may take long: calls progress(streams done, all of them). Readers
-        and writers go on meanwhile.
+        Segments and payload files less than half alive are rewritten, small sections of records merged; the old files
+        go when nobody reads them any more. Reads the inner nodes of every kept version (0.1 B per point) and may take
+        long: calls progress(streams done, all of them). Readers and writers go on meanwhile.
         """
         from lamina.engine.compaction import compact
 
         self.check_writable()
-        return compact(self, progress)
+        freed = compact(self, progress)
+        self.upkeep.records.compact(self.buckets.list())
+        self.upkeep.run_once()
+        return freed
 
     def _maintain(self) -> None:
         """Now and then: prune by the retention rules, and give back space in a thread of its own, so that flushes do
@@ -234,6 +269,9 @@ class Database:
         if now - self._maintained_ns < MAINTAIN_NS:
             return
         self._maintained_ns = now
+        if self._queries is not None:
+            self._queries.sweep()
+        self.upkeep.records.compact([bucket for bucket in self.buckets.list() if bucket.loaded])
         from lamina.engine.retention import apply_rules
 
         reclaim = apply_rules(self, self.clock_guard.trusted()) > 0 or self.streams.obliterated > self._reclaimed
@@ -254,7 +292,7 @@ class Database:
     @property
     def poisoned(self) -> BaseException | None:
         """The error that stopped writing (law 8); None while all is well. Reopening recovers what was acknowledged."""
-        return self._failure or self._log.poisoned or self.metadata.failed
+        return self._failure or self._log.poisoned or self.metadata.failed or self.records.payloads.failed
 
     @property
     def degraded(self) -> Sequence[Damage]:
@@ -281,6 +319,12 @@ class Database:
             "log_bytes": self._log.bytes_kept,
             "flushes": self.sealer.flushes,
             "segment_bytes_written": self.sealer.bytes_written,
+            "buckets": len(self.buckets),
+            "records_written": self.records.publisher.records_written,
+            "record_bytes_written": self.records.publisher.bytes_written,
+            "record_tail_bytes": self.records.publisher.tail_bytes,
+            "dirty_entries": len(self.records.publisher.dirty),
+            "open_queries": len(self._queries) if self._queries is not None else 0,
             "block_reads": self.read.reads,
             "block_bytes_read": self.read.bytes_read,
             "open_readers": self.leases.open,
@@ -316,6 +360,8 @@ class Database:
                 return
             self._closed = True
         _open_databases.discard(self)
+        if self._queries is not None:
+            self._queries.close()
         self.upkeep.stop()
         if self._compactor is not None:
             self._compactor.join()  # it stops between two batches
@@ -324,13 +370,17 @@ class Database:
                 self._seal_on_close()
         finally:
             self._log.close()
+            self.records.payloads.close()
             self.catalog.close()
             if self._lock_file is not None:
                 self._lock_file.release()
 
     def _seal_on_close(self) -> None:
         self._log.barrier()
-        if self.slots.dirty and self.publisher.tail_bytes <= 24 * CLOSE_POINTS:
+        records = self.upkeep.records
+        cheap = self.publisher.tail_bytes <= 24 * CLOSE_POINTS
+        cheap = cheap and records.inline_bytes <= CLOSE_BYTES and len(records.dirty) <= CLOSE_ENTRIES
+        if cheap and (self.slots.dirty or self.upkeep.records.dirty):
             try:
                 self.upkeep.flush_all()
             except OSError as error:

@@ -50,11 +50,18 @@ class Metadata:
         self.bytes_since_dump = int(applied_seq > dumped_seq)  # how many are unknown of an earlier life
         self.failed: BaseException | None = None
 
-    def change(self, decide: Callable[[CatalogSnapshot], Change], *, essential: bool = False) -> int:
+    def change(
+        self,
+        decide: Callable[[CatalogSnapshot], Change],
+        *,
+        essential: bool = False,
+        applied: Callable[[], object] | None = None,
+    ) -> int:
         """Apply what `decide` answers to a look at the catalog; the seq of its last op, 0 if nothing changed.
 
-        `essential`: also on a full disk, because it lets space be freed. Raises what decide raises (nothing is
-        changed then), Unavailable, NoSpace.
+        `essential`: also on a full disk, because it lets space be freed. `applied` is called once the change is in
+        the catalog, before the next one is decided: what memory has of it is kept in step. Raises what decide raises
+        (nothing is changed then), Unavailable, NoSpace.
         """
         with self.lane:
             self._check()
@@ -64,7 +71,10 @@ class Metadata:
                 return 0
             ops = [Op(KIND, PUT, 0, [metafile.encode_put(row)]) for row in change.puts]
             ops += [Op(KIND, DEL, 0, [metafile.encode_delete(*deletion)]) for deletion in change.deletes]
-            return self._commit(ops, change, essential)
+            seq = self._commit(ops, change, essential)
+            if applied is not None:
+                applied()
+            return seq
 
     def put(self, rows: Sequence[Row]) -> int:
         """Insert or replace rows of meta tables."""

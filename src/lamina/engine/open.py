@@ -17,8 +17,13 @@ from lamina.engine.database import Database, Parts
 from lamina.engine.leases import Leases
 from lamina.engine.metadata import Metadata
 from lamina.engine.publish import Publisher
+from lamina.engine.records.publish import RecordPublisher
+from lamina.engine.records.replay import RecordReplay
+from lamina.engine.records.store import RecordStore, payload_name
 from lamina.engine.replay import Recovered, Replay
 from lamina.engine.seal import KIND, Sealer
+from lamina.engine.segmentids import SegmentIds
+from lamina.engine.sink import KindSink
 from lamina.engine.slots import Slots
 from lamina.errors import Corrupt, InvalidArgument, NotFound, UnknownFormat
 from lamina.random import Random, SystemRandom
@@ -28,6 +33,7 @@ from lamina.storage.blocks import BlockReader
 from lamina.storage.commitlog import CommitLog
 from lamina.storage.fileblobs import FileBlobs
 from lamina.storage.files import Files
+from lamina.storage.payloads import PayloadFiles
 from lamina.storage.segment import segment_name
 from lamina.streams.node import ROW
 from lamina.streams.shape import Shape
@@ -136,21 +142,49 @@ def assemble(
         applied_seq = max([meta_applied_seq, *(segment.max_seq for segment in segments.values())])
         slots = Slots(catalog)
         publisher = Publisher(slots, settings.flush_points)
+        record_publisher = RecordPublisher(slots.publish_lock, publisher.wake, settings.seal_records)
+        segment_ids = SegmentIds(catalog)
+        payloads = PayloadFiles(
+            seams.files,
+            database_id=database_id,
+            epoch=epoch,
+            segment_id=segment_ids.next,
+            open_limit=settings.open_segments,
+        )
+        undo.callback(payloads.close)
         log = CommitLog.open(
             seams.files,
             database_id=database_id,
             epoch=epoch,
             applied_seq=applied_seq,
-            sink=publisher,
+            sink=KindSink(publisher, record_publisher),
             settings=settings,
             clock=seams.clock,
             random=seams.random,
             inline=inline,
+            before_sync=payloads.sync_dirty,
         )
         undo.callback(log.close)
         dumped_seq = max((segment.max_seq for segment in segments.values() if segment.kind == "meta"), default=0)
         metadata = Metadata(catalog, log, seams.clock, epoch, meta_applied_seq, dumped_seq)
+        leases = Leases()
+        store = RecordStore(
+            catalog=catalog,
+            log=log,
+            blobs=seams.blobs,
+            payloads=payloads,
+            metadata=metadata,
+            publisher=record_publisher,
+            publish_lock=slots.publish_lock,
+            leases=leases,
+            clock=seams.clock,
+            settings=settings,
+            segment_id=segment_ids.next,
+            database_id=database_id,
+            epoch=epoch,
+        )
         recovered = Replay(
+            records=RecordReplay(store, log.proven_seq if settings.durability == "os" else None),
             catalog=catalog,
             slots=slots,
             publisher=publisher,
@@ -159,6 +193,7 @@ def assemble(
             damaged=lambda: bool(log.damage),
             batch_bytes=max(settings.tails_bytes // 2, MIN_REPLAY_BATCH),
         ).run(log.replay(0), progress)
+        store.reconcile()
         read = BlockReader(seams.blobs, lambda id: segment_name(KIND, id), ROW, settings.cache_bytes)
         sealer = Sealer(
             blobs=seams.blobs,
@@ -170,13 +205,14 @@ def assemble(
             shape=Shape(settings.leaf_points, settings.node_rows, settings.leaf_points // 4),
             database_id=database_id,
             epoch=epoch,
+            segment_id=segment_ids.next,
         )
         begins_late = any(damage.first_missing == applied_seq + 1 for damage in log.damage)
         damaged = bool(log.damage or recovered.gaps)
-        _sweep(seams, catalog, segments, recovered, sealer, epoch, damaged, begins_late)
+        _sweep(seams, catalog, segments, recovered, sealer, store, epoch, damaged, begins_late)
         parts = Parts(
             seams.path, database_id, epoch, settings, seams.files, seams.blobs, catalog, log, read, slots,
-            publisher, sealer, metadata, Leases(), seams.clock, seams.random, lock,
+            publisher, sealer, metadata, leases, store, seams.clock, seams.random, lock,
         )  # fmt: skip
         undo.pop_all()
     return Database(parts, recovered.gaps)
@@ -262,6 +298,7 @@ def _sweep(
     segments: dict[int, SegmentRow],
     recovered: Recovered,
     sealer: Sealer,
+    store: RecordStore,
     epoch: int,
     damaged: bool,
     begins_late: bool,
@@ -274,6 +311,7 @@ def _sweep(
     for info in seams.files.list("tmp"):
         seams.files.unlink(f"tmp/{info.name}")
     known = {segment.name for segment in segments.values()}
+    known.update(payload_name(file) for file in store.files_in_tails())
     named = {segment_name(KIND, id): id for id in recovered.bulk_segments}
     found = list(blobs.list(""))
     unknown = [blob.name for blob in found if blob.name not in known and blob.name not in named]
@@ -299,7 +337,7 @@ def _sweep(
 def _refuse_older(catalog: Catalog, unknown: Sequence[str], begins_late: bool) -> None:
     """A crash leaves unknown segments too, but with ids the catalog has reserved, and a log that begins where the
     catalog ends."""
-    highest = max(int(name.rpartition("/")[2].removesuffix(".seg"), 16) for name in unknown)
+    highest = max(int(name.rpartition("/")[2].partition(".")[0], 16) for name in unknown)
     (next_id,) = catalog.reserve("segment", 1)
     if begins_late or highest >= next_id:
         raise Corrupt(

@@ -1,24 +1,29 @@
 """A catalog from what segments and log say, for a directory that lost its own (reliability law 6).
 
-Data: of every stream the root in the newest section that names it. Metadata: the newest meta segment plus the meta ops
-of the log. Everything sealed is found again; what was only in a lost log is not. The directory is opened normally
-afterwards, which replays the log on top.
+Data: of every stream the root in the newest section that names it; of every entry the sections that the newest index
+segment with it names. Metadata: the newest meta segment plus the meta ops of the log. Everything sealed is found
+again; what was only in a lost log is not. The directory is opened normally afterwards, which replays the log on top.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from lamina.catalog import metafile
 from lamina.catalog.catalog import Catalog, CatalogDelta
-from lamina.catalog.rows import RootRow, SegmentRow, StreamRow
+from lamina.catalog.rows import BucketRow, EntryRow, RootRow, SegmentRow, StreamRow
 from lamina.engine import metadata
+from lamina.engine.records import store as records
+from lamina.engine.records.rebuild import Missing, RecordsFound, files_in_log
 from lamina.engine.slots import row_of
 from lamina.engine.upkeep import DUMP_PLACE
 from lamina.errors import Corrupt, LaminaError
 from lamina.storage.blobs import BlobInfo, Blobs
 from lamina.storage.crc import crc32c
 from lamina.storage.log import Log
+from lamina.storage.payloadfile import KIND as PAYLOAD
+from lamina.storage.payloadfile import SUFFIX
 from lamina.storage.segment import SegmentReader
 from lamina.streams.segments import read_directory
 
@@ -32,6 +37,8 @@ class Rebuilt:
     def __init__(self) -> None:
         self.segments: list[SegmentRow] = []
         self.roots: dict[int, tuple[int, int, RootRow]] = {}  # stream -> (version, segment, row)
+        self.records = RecordsFound()
+        self.payloads: dict[int, int] = {}  # payload file -> bytes
         self.dump: tuple[int, SegmentRow] | None = None  # (seq, newest meta segment)
         self.damaged: list[tuple[str, str]] = []  # (blob name, what is wrong)
         self.highest_object = 0
@@ -39,10 +46,26 @@ class Rebuilt:
         self.highest_epoch = 0
 
 
+class Filled(NamedTuple):
+    """What the new catalog holds."""
+
+    streams: int
+    roots: int
+    entries: int
+    sections: int
+    missing: list[Missing]
+    unreferenced: list[int]  # payload files that neither sections nor the log name
+
+
 def survey(blobs: Blobs, database_id: bytes, epoch: int, progress: Progress | None = None) -> Rebuilt:
     """Read the envelope of every segment. A damaged one is noted and passed over."""
     found = Rebuilt()
-    infos = list(blobs.list(""))
+    infos = []
+    for info in blobs.list(""):
+        if info.name.startswith(PAYLOAD.decode() + "/"):
+            _note_payload(found, info)
+        else:
+            infos.append(info)
     for done, info in enumerate(infos, 1):
         try:
             _survey_one(found, blobs, info, database_id, epoch)
@@ -51,6 +74,18 @@ def survey(blobs: Blobs, database_id: bytes, epoch: int, progress: Progress | No
         if progress is not None:
             progress(done, len(infos))
     return found
+
+
+def _note_payload(found: Rebuilt, info: BlobInfo) -> None:
+    """By its name: a payload file says of itself only whose it is."""
+    digits = info.name.rpartition("/")[2].removesuffix(SUFFIX)
+    try:
+        id = int(digits, 16)
+    except ValueError:
+        return
+    if records.payload_name(id) == info.name:
+        found.payloads[id] = info.size
+        found.highest_segment = max(found.highest_segment, id)
 
 
 def _survey_one(found: Rebuilt, blobs: Blobs, info: BlobInfo, database_id: bytes, epoch: int) -> None:
@@ -66,9 +101,13 @@ def _survey_one(found: Rebuilt, blobs: Blobs, info: BlobInfo, database_id: bytes
         if found.dump is None or (max_seq, segment.id) > (found.dump[0], found.dump[1].id):
             found.dump = (max_seq, row)
         return
+    found.highest_object = max([found.highest_object, *(section.object_id for section in segment.sections)])
+    if segment.kind == records.KIND:
+        found.segments.append(row)
+        found.records.add(segment)
+        return
     for section in segment.sections:
         flushed = read_directory(section.directory)
-        found.highest_object = max(found.highest_object, section.object_id)
         before = found.roots.get(section.object_id)
         if before is None or (flushed.version, segment.id) > before[:2]:
             root = row_of(section.object_id, flushed._replace(seq=max(flushed.seq, section.max_seq)), epoch)
@@ -86,41 +125,45 @@ def load_dump(blobs: Blobs, row: SegmentRow) -> Iterator[tuple[str, object]]:
     yield from metafile.load(data)
 
 
-def rebuild(catalog: Catalog, blobs: Blobs, log: Log, found: Rebuilt, epoch: int) -> tuple[int, int]:
-    """Fill an empty catalog; (streams, roots) in it. Roots of streams whose metadata is lost are left out: their
+def rebuild(catalog: Catalog, blobs: Blobs, log: Log, found: Rebuilt, epoch: int) -> Filled:
+    """Fill an empty catalog. Roots of streams and sections of entries whose metadata is lost are left out: their
     segments stay, unknown."""
-    changes = _meta_changes(log)
-    streams: dict[int, StreamRow] = {}
+    highest = found.highest_object
+    applied = 0
     delta = CatalogDelta(epoch)
     if found.dump is not None:
-        delta.puts.append(found.dump[1])
-        for _, row in load_dump(blobs, found.dump[1]):
-            delta.puts.append(row)  # type: ignore[arg-type]
-            if isinstance(row, StreamRow):
-                streams[row.id] = row
-        delta.meta_applied_seq = found.dump[0]
+        applied, row = found.dump
+        delta.puts.append(row)
+        delta.puts += [row for _, row in load_dump(blobs, row)]  # type: ignore[misc]
+        delta.meta_applied_seq = applied
     delta.puts += found.segments
     catalog.commit(delta)
-    applied = found.dump[0] if found.dump is not None else 0
-    for seq, change in changes:
+    highest = max([highest, *(_object(row) for row in delta.puts)])
+    for seq, change in _meta_changes(log):
         if seq > applied:
             step = CatalogDelta(epoch)
             step.puts += change.puts
             step.deletes += change.deletes
             step.meta_applied_seq = seq
             catalog.commit(step)
-            streams.update({row.id: row for row in change.puts if isinstance(row, StreamRow)})
-            for table, key in change.deletes:
-                if table == "stream":
-                    streams.pop(key, None)
+        highest = max([highest, *(_object(row) for row in change.puts)])
+    with catalog.snapshot() as snapshot:
+        streams = {row.id for row in snapshot.rows("stream")}
+        entries = {row.id for row in snapshot.rows("entry")}
     roots = CatalogDelta(epoch)
     roots.puts += [row for stream, (_, _, row) in found.roots.items() if stream in streams]
     catalog.commit(roots)
-    highest = max([found.highest_object, *streams])
+    sections, files, missing = found.records.fill(catalog, entries, found.payloads, epoch)
     for name, last in (("object", highest), ("segment", found.highest_segment)):
         if last:
             catalog.reserve(name, last)  # type: ignore[arg-type]
-    return len(streams), len(roots.puts)
+    unreferenced = sorted(found.payloads.keys() - files - files_in_log(log.replay(0)))
+    return Filled(len(streams), len(roots.puts), len(entries), sections, missing, unreferenced)
+
+
+def _object(row: object) -> int:
+    """The object id that a row takes; ids are never given again."""
+    return row.id if isinstance(row, StreamRow | BucketRow | EntryRow) else 0
 
 
 def _meta_changes(log: Log) -> list[tuple[int, metadata.Change]]:

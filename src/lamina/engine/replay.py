@@ -21,14 +21,16 @@ from lamina.catalog.catalog import Catalog
 from lamina.catalog.rows import StreamRow
 from lamina.engine import metadata
 from lamina.engine.publish import Publisher
+from lamina.engine.records.replay import RecordReplay
 from lamina.engine.slots import Slot, Slots
 from lamina.errors import Corrupt
+from lamina.records import ops as records
 from lamina.storage.log import ReplayFrame
 from lamina.streams import ops
 from lamina.streams.ops import Delete, Insert, Root, Run
 from lamina.streams.state import Flushed, StreamState, empty_state, split_pointer
 
-META, STREAMS = 0, ops.KIND
+META, STREAMS, RECORDS = 0, ops.KIND, records.KIND
 
 
 class Entries(NamedTuple):
@@ -62,6 +64,7 @@ class Replay:
     def __init__(
         self,
         *,
+        records: RecordReplay,
         catalog: Catalog,
         slots: Slots,
         publisher: Publisher,
@@ -70,6 +73,7 @@ class Replay:
         damaged: Callable[[], bool],
         batch_bytes: int,
     ) -> None:
+        self._records = records
         self._catalog = catalog
         self._slots = slots
         self._publisher = publisher
@@ -108,10 +112,11 @@ class Replay:
             [np.arange(frame.first_seq, frame.first_seq + len(frame.ops), dtype=np.uint64) for frame in batch]
         )
         kind, type = table["kind"], table["type"]
-        strange = (kind != META) & (kind != STREAMS)
+        strange = (kind != META) & (kind != STREAMS) & (kind != RECORDS)
         if strange.any():
             raise Corrupt(f"log holds an op of unknown kind {int(kind[strange][0])}")
         self._apply_meta(table, offset, seq, words)
+        self._apply_records(batch, table, offset, seq, words)
         stream_ops = kind == STREAMS
         plain = stream_ops & (type == ops.INSERT)
         many = stream_ops & (type == ops.INSERT_MANY)
@@ -149,6 +154,29 @@ class Replay:
             self._meta.replay(changes)
             self._meta_applied = changes[-1][0]
             self._known.clear()
+            self._records.forget_missing()
+
+    def _apply_records(
+        self,
+        batch: Sequence[ReplayFrame],
+        table: NDArray[np.void],
+        offset: NDArray[np.int64],
+        seq: NDArray[np.uint64],
+        words: NDArray[np.int64],
+    ) -> None:
+        mine = np.flatnonzero(table["kind"] == RECORDS)
+        if len(mine):
+            bases = np.repeat(np.array([frame.position for frame in batch]), [len(frame.ops) for frame in batch])
+            ops = table[mine]
+            self._records.apply(
+                ops["object"],
+                ops["type"],
+                seq[mine],
+                offset[mine],
+                ops["length"].astype(np.int64) - 16,
+                bases[mine] + ops["offset"].astype(np.int64),
+                words.view(np.uint8),
+            )
 
     def _load(self, streams: NDArray[np.uint64], seq: NDArray[np.uint64]) -> None:
         """Have slot and state of every stream of the batch that still exists."""

@@ -8,7 +8,7 @@ A crash before the transaction leaves a segment nobody knows, which recovery del
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from lamina.streams.flush import Addition
 
 KIND = "streams"
-SEGMENT_IDS = 1000
-"""Segment ids are reserved so many at a time: one durable catalog transaction per thousand segments."""
-
 STRIPES = 64
 """Flush locks: at most one flush of a stream at a time, different streams in parallel."""
 
@@ -57,6 +54,7 @@ class Sealer:
         shape: Shape,
         database_id: bytes,
         epoch: int,
+        segment_id: Callable[[], int],
     ) -> None:
         self._blobs = blobs
         self._catalog = catalog
@@ -68,8 +66,7 @@ class Sealer:
         self._database_id = database_id
         self._epoch = epoch
         self._locks = [threading.Lock() for _ in range(STRIPES)]
-        self._ids_lock = threading.Lock()  # guards the reserved ids
-        self._ids = iter(range(0))
+        self.segment_id = segment_id  # gives an id no segment ever had
         self._bulk_lock = threading.Lock()  # guards the rows below
         self.bulk_segments: dict[int, SegmentRow] = {}  # written for ROOT ops, not in the catalog yet
         self.flushes = 0
@@ -219,15 +216,6 @@ class Sealer:
             database_id=self._database_id,
             epoch=self._epoch,
         )
-
-    def segment_id(self) -> int:
-        """An id no segment ever had."""
-        with self._ids_lock:
-            id = next(self._ids, None)
-            if id is None:
-                self._ids = iter(self._catalog.reserve("segment", SEGMENT_IDS))
-                id = next(self._ids)
-            return id
 
     def _write(
         self, slot: Slot, state: StreamState, writer: SegmentWriter, addition: Addition | None = None

@@ -1,4 +1,4 @@
-"""The whole database at one moment: every stream at the version it had when op `seq` was published."""
+"""The whole database at one moment: streams at the version, records as they were when op `seq` was published."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from lamina.streams.versions import version_at_seq
 
 if TYPE_CHECKING:
     from lamina.engine.database import Database
+    from lamina.engine.records.view import BucketView
     from lamina.engine.stream import Stream
 
 
@@ -27,15 +28,14 @@ class Snapshot:
         self._db = db
         self.seq = seq
         self.name = name
-        self._lease = db.leases.take()
+        self._held = db.records.begin_read(seq)
         self._open = True
 
     def stream(self, stream: Stream | UUID) -> StreamView:
         """A stream as it was, as a view to be closed; version 10, empty, if it was created later. Raises
         StreamNotFound (obliterated since), VersionNotAvailable (pruned since, only where the snapshot has no name),
         Closed."""
-        if not self._open:
-            raise Closed("the snapshot is closed")
+        self._check()
         handle = self._db.streams.get(stream) if isinstance(stream, UUID) else stream
         return handle.at(self.version(handle))
 
@@ -43,15 +43,26 @@ class Snapshot:
         """The version of a stream in this snapshot; 10 if it was created later. Reads O(log16 flushes) blocks."""
         return version_at_seq(stream.slot.state, self.seq, self._db.read)
 
+    def bucket(self, name: str) -> BucketView:
+        """A bucket of records as it was, also one that was removed since. Raises NotFound, Closed."""
+        from lamina.engine.records.view import bucket_view
+
+        self._check()
+        return bucket_view(self._db.records, name, self.seq, self._check)
+
     def streams(self) -> Iterator[Stream]:
         """Every stream there is now; lazy."""
         return self._db.streams.find()
+
+    def _check(self) -> None:
+        if not self._open:
+            raise Closed("the snapshot is closed")
 
     def close(self) -> None:
         """Let compaction have what only this snapshot needs; one with a name stays in the database. Idempotent."""
         if self._open:
             self._open = False
-            self._db.leases.give_back(self._lease)
+            self._db.records.end_read(self._held)
 
     def __enter__(self) -> Snapshot:
         return self

@@ -16,6 +16,8 @@ from lamina.catalog.rows import SegmentRow
 from lamina.engine.leases import Leases
 from lamina.engine.metadata import Metadata
 from lamina.engine.publish import Publisher, TailNote
+from lamina.engine.records.entry_slot import EntrySlot
+from lamina.engine.records.upkeep import RecordUpkeep
 from lamina.engine.reserve import Reserve, is_full
 from lamina.engine.seal import Sealer
 from lamina.engine.slots import Slot, Slots
@@ -68,6 +70,7 @@ class Upkeep:
         database_id: bytes,
         epoch: int,
         reserve: Reserve,
+        records: RecordUpkeep,
         maintain: Callable[[], None],
         fail: Callable[[BaseException], None],
     ) -> None:
@@ -85,6 +88,8 @@ class Upkeep:
         self._database_id = database_id
         self._epoch = epoch
         self._reserve = reserve
+        self.records = records
+        self.needs: list[Callable[[], int | None]] = []  # each: seq above which somebody else needs the log; None: no
         self._maintain = maintain
         self._fail = fail
         self.full = False  # the disk has no room for what must be flushed
@@ -128,7 +133,7 @@ class Upkeep:
         """Everything that is due now. Raises OSError or a LaminaError when a flush could not be published; a full
         disk is no failure: `full` says so, and the next pass tries again."""
         with self._run_lock:
-            if self._publisher.due and not self.full:
+            if (self._publisher.due or self.records.due) and not self.full:
                 self._reserve.ensure(self._settings.min_free)
             self.full = not self._attempt()
         with self.room:
@@ -150,8 +155,10 @@ class Upkeep:
 
     def _pass(self) -> None:
         self._flush_due()
+        self.records.seal_due()
         self._shrink_tails()
         self._shrink_log()
+        self.records.give_back()
         self._dump_metadata()
         self.delete_retired()
         self._maintain()
@@ -160,6 +167,8 @@ class Upkeep:
         """Everything unflushed goes into segments, then the log is trimmed."""
         with self._run_lock:
             self._flush(self._dirty())
+            self.records.seal_all()
+            self.records.give_back()
             self._trim()
 
     def _dirty(self) -> list[Slot]:
@@ -183,17 +192,20 @@ class Upkeep:
 
     def _shrink_tails(self) -> None:
         limit = self._settings.tails_bytes
-        if self._publisher.tail_bytes <= limit:
+        held = self._publisher.tail_bytes + self.records.tail_bytes
+        if held <= limit:
             return
-        largest = sorted(self._dirty(), key=lambda slot: slot.state.tail_bytes, reverse=True)
-        excess = self._publisher.tail_bytes - TAILS_LOW * limit
+        largest: list[Slot | EntrySlot] = [*self._dirty(), *self.records.dirty]
+        largest.sort(key=lambda slot: slot.state.tail_bytes, reverse=True)
+        excess = held - TAILS_LOW * limit
         chosen = []
         for slot in largest:
             if excess <= 0:
                 break
             excess -= slot.state.tail_bytes
             chosen.append(slot)
-        self._flush(chosen)
+        self._flush([slot for slot in chosen if isinstance(slot, Slot)])
+        self.records.seal([slot for slot in chosen if not isinstance(slot, Slot)])
         self._trim()
 
     def _shrink_log(self) -> None:
@@ -213,6 +225,7 @@ class Upkeep:
                 budget -= cost
                 copied.append(slot)
         self._flush(flushed)
+        self.records.seal_all()
         self._copy_forward(copied)
         self._log.rotate()
         self._trim()
@@ -256,7 +269,9 @@ class Upkeep:
                 last = min(last, self._metadata.dumped_seq)
         with self._slots.publish_lock:
             needed = [_needed_seq(slot) for slot in self._slots.dirty.values()]
-        seq = min([last, *(first - 1 for first in needed)])
+            needed += [slot.needed_seq for slot in self.records.dirty_now()]
+        held = [seq for need in self.needs if (seq := need()) is not None]
+        seq = min([last, *(first - 1 for first in needed), *held])
         delta = CatalogDelta(self._epoch)
         delta.puts += (bulk := self._sealer.unpublished())
         delta.meta_applied_seq = seq
@@ -267,7 +282,7 @@ class Upkeep:
     def shed_log(self) -> None:
         """At a clean close with nothing left unflushed: the next opening has nothing to read. Unflushed changes keep
         the log as it is."""
-        if self._slots.dirty or self._log.bytes_kept <= SHED_BYTES:
+        if self._slots.dirty or self.records.dirty or self._log.bytes_kept <= SHED_BYTES:
             return
         with self._run_lock:
             self._log.rotate()
@@ -322,8 +337,15 @@ class Upkeep:
     def delete_retired(self) -> None:
         """Files of segments that were replaced and that nobody reads any more."""
         for id in self._leases.deletable():
-            self._blobs.delete(segment_name("streams", id))
-            self._read.drop(id)
+            with self._catalog.snapshot() as snapshot:
+                row = snapshot.segment(id)
+            if row is None:
+                continue
+            if row.kind == "payload":
+                self.records.delete_file(id)
+            else:
+                self._blobs.delete(row.name)
+                self._read.drop(id)
             delta = CatalogDelta(self._epoch)
             delta.deletes.append(("segment", id))
             self._catalog.commit(delta)

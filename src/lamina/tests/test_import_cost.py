@@ -64,8 +64,8 @@ def test_a_name_loads_its_own_module_only(tmp_path):
 
 def test_every_public_name_can_be_had_and_unknown_ones_are_attribute_errors():
     assert all(getattr(lamina, name) is not None for name in lamina.__all__)
-    with pytest.raises(AttributeError, match="'lamina' has no attribute 'Bucket'"):
-        lamina.Bucket  # noqa: B018
+    with pytest.raises(AttributeError, match="'lamina' has no attribute 'Pail'"):
+        lamina.Pail  # noqa: B018
 
 
 EMBEDDED = """

@@ -1,0 +1,1 @@
+"""Buckets, entries and records of one open database: the engine's second kind beside streams."""

@@ -1,0 +1,277 @@
+"""A handle on one entry: write records, read them, change their labels, remove them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from lamina.engine.records.record import Record, materialize
+from lamina.engine.records.settings import EntryInfo
+from lamina.engine.records.write import Write
+from lamina.errors import InvalidArgument, LaminaError, NotFound
+from lamina.records.labels import LabelSet
+from lamina.storage.files import Buffer
+from lamina.time import TimeLike, to_us
+
+if TYPE_CHECKING:
+    from lamina.engine.records.bucket import Bucket
+    from lamina.engine.records.entry_slot import EntrySlot
+    from lamina.engine.records.found import Found
+
+CONTENT_TYPE = "application/octet-stream"
+
+CHUNK_BYTES = 1 << 20
+"""A long content is taken in pieces of at most so many bytes."""
+
+
+class NewRecord(NamedTuple):
+    """One of many for `Entry.write_many`."""
+
+    time: TimeLike  # µs since the epoch, datetime, numpy.datetime64 or ISO 8601
+    data: Buffer
+    labels: Mapping[str, object] = {}
+    content_type: str = CONTENT_TYPE
+
+
+class Entry:
+    """Times are µs since the epoch (also datetime, numpy.datetime64, ISO 8601; naive means UTC); intervals include
+    their start and exclude their end. Reading an entry that does not exist raises NotFound. Thread-safe."""
+
+    __slots__ = ("bucket", "name")
+
+    def __init__(self, bucket: Bucket, name: str) -> None:
+        self.bucket = bucket
+        self.name = name
+
+    @property
+    def slot(self) -> EntrySlot:
+        return self.bucket.slot(self.name)
+
+    @property
+    def id(self) -> int:
+        return self.slot.id
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Entry) and other.bucket is self.bucket and other.name == self.name
+
+    def __hash__(self) -> int:
+        return hash((self.bucket.id, self.name))
+
+    def __repr__(self) -> str:
+        return f"<lamina.Entry {self.bucket.name}/{self.name}>"
+
+    def info(self) -> EntryInfo:
+        """Sizes, counts and times now. Raises NotFound."""
+        from lamina.engine.records.bucket import slot_info
+
+        return slot_info(self.slot)
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    def write(
+        self,
+        data: Buffer | Iterable[Buffer],
+        time: TimeLike | None = None,
+        *,
+        labels: Mapping[str, object] | None = None,
+        content_type: str = CONTENT_TYPE,
+        size: int | None = None,
+    ) -> None:
+        """Store a record; durable and readable when this returns. The entry is made if it is not there.
+
+        `time`: None is now. `labels`: values are kept as text (True as "true"). `data` may be an iterable of pieces,
+        with their total `size`; a content of more than 64 KiB goes to the disk piece by piece. Raises AlreadyExists
+        (time taken), InvalidArgument, QuotaExceeded, NoSpace, Unavailable, Closed.
+        """
+        whole = isinstance(data, (bytes, bytearray, memoryview))
+        if size is None:
+            if not whole:
+                raise InvalidArgument("size is needed where data is not bytes: it cannot be known beforehand")
+            size = len(data)  # type: ignore[arg-type]
+        bucket = self.bucket
+        at = bucket.store.clock.wall_us() if time is None else to_us(time)
+        (entry,) = bucket.ensure_entries([self.name])
+        write = bucket.open_write(entry, at, size, label_set(labels), content_type)
+        try:
+            _give(write, [data] if whole else data)  # type: ignore[list-item,arg-type]
+            commit = bucket.commit_writes([write])
+        except BaseException:
+            write.abort()
+            raise
+        commit.wait()
+
+    def write_many(self, records: Iterable[NewRecord]) -> list[LaminaError | None]:
+        """Store many records in one commit (in several above 32 MiB); what became of each, in order: None, or why it
+        was left out (AlreadyExists, InvalidArgument, QuotaExceeded). Durable when it returns. Raises NoSpace,
+        Unavailable, Closed."""
+        bucket = self.bucket
+        (entry,) = bucket.ensure_entries([self.name])
+        results: list[LaminaError | None] = []
+        writes: list[Write] = []
+        try:
+            for record in records:
+                try:
+                    write = bucket.open_write(
+                        entry, to_us(record.time), len(record.data), label_set(record.labels), record.content_type
+                    )
+                    writes.append(write)
+                    _give(write, [record.data])
+                    results.append(None)
+                except LaminaError as error:
+                    results.append(error)
+            commit = bucket.commit_writes(writes) if writes else None
+        except BaseException:
+            for write in writes:
+                write.abort()
+            raise
+        if commit is not None:
+            commit.wait()
+        return results
+
+    def update(self, time: TimeLike, labels: Mapping[str, object]) -> None:
+        """Set labels of a record, "" or None removes one, others stay; durable when it returns. Raises NotFound,
+        InvalidArgument, Unavailable."""
+        changes = {name: "" if value is None else label_text(value) for name, value in labels.items()}
+        (error,) = self.bucket.update_labels([(self.name, to_us(time), changes)])
+        if error is not None:
+            raise error
+
+    def remove(self, time: TimeLike) -> None:
+        """Remove a record, durably. Raises NotFound, Unavailable."""
+        (error,) = self.bucket.remove_records([(self.name, to_us(time))])
+        if error is not None:
+            raise error
+
+    def remove_range(
+        self,
+        start: TimeLike | None = None,
+        stop: TimeLike | None = None,
+        *,
+        when: Mapping[str, Any] | str | None = None,
+        strict: bool = False,
+    ) -> int:
+        """Remove records with start <= time < stop that fulfil a condition, durably; how many. See `query`."""
+        from lamina.records.condition import compile_condition
+
+        condition = compile_condition(json.loads(when) if isinstance(when, str) else when)
+        return self.bucket.remove_query([self.name], _us(start), _us(stop), condition, strict)
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def read(self, time: TimeLike | None = None) -> Record:
+        """The record of a time, None: the latest. Raises NotFound, Corrupt."""
+        slot = self.slot
+        store = self.bucket.store
+        state = slot.state
+        at = _latest(slot) if time is None else to_us(time)
+        found = store.find(slot, state, at, state.seq) if at is not None else None
+        if found is None:
+            raise self._missing(at)
+        return _record(slot, state.seq, found)
+
+    def try_read(self, time_us: int | None = None) -> Record | None:
+        """`read` where that needs no look into an index on disk, else None. Raises NotFound."""
+        from lamina.engine.records.found import Pending
+
+        slot = self.slot
+        state = slot.state
+        if time_us is None:
+            if not state.n or not state.ordered or int(state.tail.died[state.n - 1]) <= state.seq:
+                return None
+            time_us = int(state.tail.rows["time"][state.n - 1])
+            if any(section.t_max > time_us for section in state.sections):
+                return None
+        elif not state.ordered and state.tail.by_time is None:
+            return None
+        try:
+            found = self.bucket.store.find(slot, state, time_us, state.seq, wait=False)
+        except Pending:
+            return None
+        if found is None:
+            raise self._missing(time_us)
+        return _record(slot, state.seq, found)
+
+    def _missing(self, time_us: int | None) -> NotFound:
+        if time_us is None:
+            return NotFound(f"No records found in entry {self.bucket.name}/{self.name}")
+        return NotFound(f"Record {time_us} not found in entry {self.bucket.name}/{self.name}")
+
+    def query(
+        self,
+        start: TimeLike | None = None,
+        stop: TimeLike | None = None,
+        *,
+        when: Mapping[str, Any] | str | None = None,
+        strict: bool = False,
+    ) -> Iterator[Record]:
+        """Records with start <= time < stop (None: all) in ascending time, as they are now; contents are read when
+        asked for. `when`: a condition as a mapping or as JSON text (docs/records.md); what it cannot be evaluated for
+        does not match, or with `strict` raises. Raises InvalidArgument, NotFound; while iterating Corrupt."""
+        from lamina.engine.records.queries import Query
+        from lamina.records.condition import compile_condition
+
+        condition = compile_condition(json.loads(when) if isinstance(when, str) else when)
+        self.slot  # noqa: B018  # raises NotFound now rather than at the first record
+        query = Query(self.bucket, [self.name], _us(start), _us(stop), condition, strict, False)
+
+        def records() -> Iterator[Record]:
+            try:
+                while True:
+                    batch = query.next_batch(1024, 1 << 62, 1 << 62, None)
+                    yield from batch.records
+                    if batch.last:
+                        return
+            finally:
+                query.close()
+
+        return records()
+
+
+def _give(write: Write, pieces: Iterable[Buffer]) -> None:
+    """Hand a content over, inline or to the disk."""
+    if write.inline:
+        parts = list(pieces)
+        write.set_content(parts[0] if len(parts) == 1 else b"".join(parts))
+        return
+    for piece in pieces:
+        view = memoryview(piece)
+        for first in range(0, len(view), CHUNK_BYTES):
+            write.write(view[first : first + CHUNK_BYTES])
+    write.finish()
+
+
+def label_text(value: object) -> str:
+    """A label's value as it is kept."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def label_set(labels: Mapping[str, object] | None) -> LabelSet:
+    if not labels:
+        return ()
+    return tuple(sorted((str(name), label_text(value)) for name, value in labels.items()))
+
+
+def _us(time: TimeLike | None) -> int | None:
+    return None if time is None else to_us(time)
+
+
+def _latest(slot: EntrySlot) -> int | None:
+    from lamina.engine.records.changes import span
+
+    if not slot.blocks.records:
+        return None
+    return span(slot)[1]
+
+
+def _record(slot: EntrySlot, seq: int, found: Found) -> Record:
+    index = np.array([found.at])
+    rows = found.source.take(index)
+    types = found.source.types()
+    labels = found.source.label_sets(index)
+    (record,) = materialize(slot.bucket.store, slot, seq, rows, labels, [types[int(rows["type"][0])]])
+    return record

@@ -1,0 +1,93 @@
+"""Quotas: HARD refuses, FIFO lets the oldest blocks go (contract reductstore section 4).
+
+`Bucket.load` is the size as it will be once everything under way is published: claims of writers are added when they
+begin, evictions are taken off when they are decided. So the reported size never exceeds the quota, and nothing is
+evicted twice for one need.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lamina.engine.records.publish import EvictNote
+from lamina.errors import QuotaExceeded
+from lamina.records import ops
+from lamina.storage.log import Op
+
+if TYPE_CHECKING:
+    from lamina.engine.records.bucket import Bucket
+    from lamina.engine.records.entry_slot import EntrySlot
+
+
+class QuotaLost(QuotaExceeded):
+    """A FIFO bucket cannot make room: the record is larger than the quota."""
+
+
+class StorageLimit(QuotaExceeded):
+    """All buckets together have reached the configured limit."""
+
+
+def refuse(bucket: Bucket, size: int) -> None:
+    """Raises QuotaExceeded where a record of so many bytes must not begin."""
+    store = bucket.store
+    if store.max_bytes is not None and store.total_bytes() + size > store.max_bytes:
+        raise StorageLimit("storage limit exceeded")
+    settings = bucket.settings
+    if settings.quota_type == "HARD" and bucket.load + size > settings.quota_size:
+        raise QuotaExceeded(f"Quota of '{bucket.name}' exceeded")
+
+
+def claim(bucket: Bucket, need: int, size: int, wait: bool) -> bool:
+    """Claim `need` bytes for a record with a content of `size`, evicting what must go; False: something must, and
+    `wait` is false. Raises QuotaLost."""
+    while True:
+        settings = bucket.settings
+        with bucket.lock:
+            if settings.quota_type != "FIFO" or bucket.load + need <= settings.quota_size:
+                bucket.load += need
+                return True
+        if not wait:
+            return False
+        if not _evict_oldest(bucket):
+            with bucket.lock:  # alone in the bucket, a content of exactly the quota is let in as the contract says
+                if bucket.load + size <= settings.quota_size:
+                    bucket.load += need
+                    return True
+            raise QuotaLost(f"Failed to keep quota of '{bucket.name}'")
+
+
+def _evict_oldest(bucket: Bucket) -> bool:
+    """Let the oldest block of the bucket go; False if there is none. The op is queued before this returns, so it
+    takes effect before what its caller submits."""
+    oldest: tuple[int, int, int, EntrySlot] | None = None
+    with bucket.store.publish_lock, bucket.lock:
+        for slot in bucket.slots.values():
+            if not slot.meta and not slot.dead:
+                found = slot.blocks.evictable(slot.evicted_through + 1)
+                if found is not None and (oldest is None or found[0] < oldest[0]):
+                    oldest = (*found, slot)
+        if oldest is None:
+            return False
+        _, through, size, slot = oldest
+        slot.evicted_through = through
+        slot.evicting += size
+        bucket.load -= size
+    op = Op(ops.KIND, ops.EVICT, slot.id, [ops.evict_body(through)], EvictNote(slot, through, size))
+    try:
+        bucket.store.submit([op], essential=True)
+    except BaseException:
+        with bucket.lock:
+            bucket.load += size
+            slot.evicting -= size
+            slot.evicted_through = -1
+        raise
+    return True
+
+
+def shrink(bucket: Bucket) -> None:
+    """Keep a quota that was lowered, durably."""
+    evicted = False
+    while bucket.settings.quota_type == "FIFO" and bucket.load > bucket.settings.quota_size and _evict_oldest(bucket):
+        evicted = True
+    if evicted:
+        bucket.store.log.barrier()

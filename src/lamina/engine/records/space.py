@@ -1,0 +1,251 @@
+"""Space that evicted, removed and rewritten records held goes back to the disk.
+
+Catalog first, files last: a file goes only once no catalog row, no tail and no open reader refers to it, and a crash in
+between leaves it retired, which the next opening finishes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lamina.catalog.catalog import CatalogDelta, CatalogSnapshot
+from lamina.catalog.rows import RecordSectionRow, SegmentRow
+from lamina.engine.records.sections import footprint, visible_dead
+from lamina.engine.records.store import KIND, deaths_segment, payload_name
+from lamina.errors import Corrupt, NotFound
+from lamina.records.manifest import decode_files
+from lamina.records.row import FOREVER
+from lamina.records.section import Section
+from lamina.storage.segment import SegmentReader
+
+if TYPE_CHECKING:
+    from lamina.engine.records.bucket import Bucket
+    from lamina.engine.records.entry_slot import EntrySlot
+    from lamina.engine.records.store import RecordStore
+
+PAGE = 4096
+"""Space goes back in pages."""
+
+
+def _looked_at(row: RecordSectionRow, died: int, pins: Sequence[int]) -> bool:
+    """Whether somebody still sees records of a section that died at a seq."""
+    return any(row.min_seq <= pin < died for pin in pins)
+
+
+def drop_evicted(store: RecordStore, slot: EntrySlot) -> None:
+    """Sections of an entry that were evicted whole leave the catalog. Where somebody looks back they stay until the
+    entry is sealed, which tells the catalog everything that died in them."""
+    with slot.sealing:
+        if slot.dead:
+            return
+        evicted = [section for section in slot.state.sections if section.floor(FOREVER) >= section.t_max]
+        if not evicted:
+            return
+        pins = store.pins()
+        gone = [section for section in evicted if not _looked_at(section.row, _evicted_at(section), pins)]
+        if not gone:
+            return
+        delta = CatalogDelta(store.epoch)
+        delta.deletes += [("record_section", section.row.id) for section in gone]
+        store.log.sync()
+        store.catalog.commit(delta)
+        ids = {section.row.id for section in gone}
+        with slot.lock, store.publish_lock:
+            before = slot.state
+            left = tuple(section for section in before.sections if section.row.id not in ids)
+            # The log keeps the eviction until a seal tells it in a directory: a rebuild must not bring them back.
+            store.publisher.replace(slot, before, before._replace(sections=left))
+        retire_segments(store, {section.row.segment for section in gone})
+
+
+def _evicted_at(section: Section) -> int:
+    """Seq of the eviction that took the last of a section."""
+    return min(cut.seq for cut in section.cuts if cut.through >= section.t_max)
+
+
+def drop_buried(store: RecordStore, slots: Sequence[EntrySlot]) -> None:
+    """Sections of removed entries, unless the catalog keeps the entry as dead."""
+    with store.catalog.snapshot() as snapshot:
+        ids = [slot.id for slot in slots if snapshot.entry(slot.id) is None]
+        rows = [row for found in snapshot.record_sections(ids).values() for row in found]
+    if not ids:
+        return
+    delta = CatalogDelta(store.epoch)
+    delta.deletes += [("record_section", row.id) for row in rows]
+    delta.deletes += [("record_state", id) for id in ids]
+    store.catalog.commit(delta)
+    retire_segments(store, {row.segment for row in rows})
+
+
+def drop_orphans(store: RecordStore) -> int:
+    """Sections whose entry is gone or died before anybody who still looks back: left by a crash, or by snapshots that
+    were dropped since. How many."""
+    pins = store.pins()
+    with store.catalog.snapshot() as snapshot:
+        dead_rows = [row for row in snapshot.rows("record_section") if _is_orphan(snapshot, row, pins)]
+        entries = [row for row in snapshot.rows("entry") if row.dead and not any(pin < row.dead for pin in pins)]
+        buckets = [row for row in snapshot.rows("bucket") if row.dead and not any(pin < row.dead for pin in pins)]
+        states = [row.entry for row in snapshot.rows("record_state") if snapshot.entry(row.entry) is None]
+    delta = CatalogDelta(store.epoch)
+    delta.deletes += [("record_section", row.id) for row in dead_rows]
+    delta.deletes += [("record_state", entry) for entry in states]
+    if delta.deletes:
+        store.catalog.commit(delta)
+        retire_segments(store, {row.segment for row in dead_rows})
+    for table, rows in (("entry", entries), ("bucket", buckets)):
+        for row in rows:
+            store.metadata.delete(table, row.id)
+    _drop_unreferenced(store)
+    return len(dead_rows)
+
+
+def _drop_unreferenced(store: RecordStore) -> None:
+    """Files that nothing refers to though the catalog has them: a crash came between dropping what they held and
+    retiring them; or an index segment was only there to describe what newer ones do since."""
+    held = set(store.payloads.sizes())  # in this order: what is sealed meanwhile is in the tails or in the catalog
+    held |= store.files_in_tails()
+    filled: set[int] = set()
+    with store.catalog.snapshot() as snapshot:
+        for row in snapshot.rows("record_section"):
+            filled.add(row.segment)
+            held.update(decode_files(row.files))
+        live = [row for row in snapshot.segments() if row.state == "live"]
+    retire(store, [row for row in live if row.kind == "payload" and row.id not in held])
+    retire_segments(store, [row.id for row in live if row.kind == KIND and row.id not in filled])
+
+
+def _is_orphan(snapshot: CatalogSnapshot, row: RecordSectionRow, pins: Sequence[int]) -> bool:
+    entry = snapshot.entry(row.entry)
+    if entry is None:
+        return True
+    died = row.dead or entry.dead
+    return bool(died) and not _looked_at(row, died, pins)
+
+
+def retire_segments(store: RecordStore, segments: Iterable[int]) -> None:
+    """Index segments that nothing needs go: without sections, without deaths of sections in others, and not the newest
+    to describe an entry to a rebuild of the catalog."""
+    with store.catalog.snapshot() as snapshot:
+        unneeded = [
+            row
+            for id in sorted(segments)
+            if (row := snapshot.segment(id)) is not None
+            and row.state == "live"
+            and next(snapshot.sections_of_segment(id), None) is None
+            and not _is_needed(store, snapshot, row)
+        ]
+    retire(store, unneeded)
+
+
+def _is_needed(store: RecordStore, snapshot: CatalogSnapshot, row: SegmentRow) -> bool:
+    """Of a segment without sections. Reads its envelope."""
+    try:
+        described = [section.object_id for section in SegmentReader(store.blobs, row.name).sections]
+    except (Corrupt, NotFound):
+        return True  # nobody can tell; doctor does
+    for entry in described:
+        if snapshot.entry(entry) is None:
+            continue
+        slot = store.slots.get(entry)
+        if slot is None or slot.described <= row.id:
+            return True
+    sections = snapshot.record_sections(described)
+    return any(deaths_segment(section) == row.id for rows in sections.values() for section in rows)
+
+
+def retire(store: RecordStore, rows: Sequence[SegmentRow]) -> None:
+    """Files that nothing refers to: deleted once nobody reads them any more."""
+    if not rows:
+        return
+    delta = CatalogDelta(store.epoch)
+    delta.puts += [row._replace(state="retired", live_bytes=0) for row in rows]
+    store.log.sync()  # "os" mode: a removal that power loss undoes must not have cost the content
+    store.catalog.commit(delta)
+    store.leases.retire([row.id for row in rows])
+
+
+def release_files(store: RecordStore, bucket: Bucket) -> None:
+    """Payload files of a bucket that hold nothing alive are retired."""
+    with store.publish_lock:
+        known = bucket.files - {0}
+    if not known:
+        return
+    referenced: set[int] = set()
+    slots = list(bucket.slots.values())
+    pins = store.pins()
+    if pins:
+        with store.catalog.snapshot() as snapshot:
+            ids = [row.id for row in snapshot.entries(bucket.id)]
+            for rows in snapshot.record_sections(ids).values():
+                for row in rows:
+                    referenced.update(decode_files(row.files))
+    for slot in slots:
+        state = slot.state
+        for section in state.sections:
+            referenced.update(decode_files(section.row.files))
+        if state.n:
+            rows, died = state.tail.rows[: state.n], state.tail.died[: state.n]
+            referenced.update(np.unique(rows["file"][~visible_dead(rows["seq"], died, pins)]).tolist())
+    for file in known - referenced:  # nothing more is appended to a file that holds nothing alive
+        store.payloads.close_file(file)
+    unused = sorted(known - referenced - set(store.payloads.open_files(bucket.id)))
+    with store.catalog.snapshot() as snapshot:
+        retired = [
+            snapshot.segment(file) or SegmentRow(file, "payload", payload_name(file), 0, 0, 0, 0, store.epoch, "live")
+            for file in unused
+        ]
+    retire(store, retired)
+    with store.publish_lock:
+        bucket.files.difference_update(unused)
+
+
+def punch(store: RecordStore, slot: EntrySlot, punched: dict[int, int]) -> None:
+    """Contents of records that were evicted from a section that stays go back to the disk."""
+    if slot.dead:
+        return
+    for section in slot.state.sections:
+        floor = section.floor(FOREVER)
+        if floor < section.t_min or punched.get(section.row.id, -1) >= floor:
+            continue
+        if any(pin < max(cut.seq for cut in section.cuts) for pin in store.pins()):
+            continue  # looked at again with the next eviction
+        store.log.sync()  # as `retire`
+        _punch_section(store, section, punched.get(section.row.id, -1), floor)
+        punched[section.row.id] = floor
+
+
+def _punch_section(store: RecordStore, section: Section, above: int, through: int) -> None:
+    loaded = store.loaded(section)
+    assert loaded is not None, "it was waited for"
+    times = loaded.columns.times
+    first = int(times.searchsorted(np.uint64(max(above, 0)), side="right")) if above >= 0 else 0
+    last = int(times.searchsorted(np.uint64(through), side="right"))
+    if first >= last:
+        return
+    rows = loaded.columns.rows(first, last)
+    sizes = footprint(rows)
+    order = np.lexsort((rows["where"], rows["file"]))
+    run: tuple[int, int, int] | None = None  # file, begin, end
+    for i in order.tolist():
+        file, begin = int(rows["file"][i]), int(rows["where"][i])
+        if not file:
+            continue
+        end = begin + int(sizes[i])
+        if run is not None and run[0] == file and begin - run[2] < PAGE:
+            run = (file, run[1], max(run[2], end))
+        else:
+            _punch_run(store, run)
+            run = (file, begin, end)
+    _punch_run(store, run)
+
+
+def _punch_run(store: RecordStore, run: tuple[int, int, int] | None) -> None:
+    if run is None or run[2] - run[1] < PAGE:
+        return
+    try:
+        store.payloads.punch(run[0], run[1], run[2] - run[1])
+    except NotFound:
+        return  # the whole file went meanwhile

@@ -1,0 +1,191 @@
+"""Space of what went is given back, and never that of what somebody still needs."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from lamina import errors
+from lamina.engine.records.entry import NewRecord
+from lamina.engine.records.tests.recordmodel import TINY, begin, drained, times_of
+from lamina.engine.tests.machine import Machine
+from lamina.testing import MODES
+
+LARGE = bytes(range(256)) * 400
+
+
+def payload_files(machine) -> int:
+    return sum(1 for _ in machine.db.records.payloads.list())
+
+
+def index_segments(machine) -> int:
+    return sum(info.name.startswith("records/") for info in machine.db.blobs.list(""))
+
+
+def test_files_of_evicted_records_are_deleted_in_the_life_that_wrote_them(machine):
+    bucket = machine.db.buckets.create("f", {"quota_type": "FIFO", "quota_size": 300_000, "max_block_records": 4})
+    entry = bucket.entry("e")
+    for time in range(60):
+        entry.write(b"%d" % time * 10_000, time)
+        machine.db.upkeep.run_once()
+    machine.db.flush()
+    machine.db.upkeep.run_once()
+    stored = sum(size for _, size in machine.db.records.payloads.list())
+    assert stored < 1_000_000
+    assert [record.read() for record in entry.query()] == [b"%d" % t * 10_000 for t in times_of(entry)]
+    assert index_segments(machine) <= 10
+
+
+def test_files_of_removed_records_are_deleted(machine, entry):
+    for time in range(4):
+        entry.write(LARGE, time)
+    machine.db.flush()
+    entry.remove_range()
+    machine.db.flush()
+    machine.db.compact()
+    machine.db.upkeep.run_once()
+    assert payload_files(machine) == 0
+    assert index_segments(machine) == 0
+
+
+@pytest.mark.parametrize("whole", ["entry", "bucket"])
+@pytest.mark.parametrize("sealed", [True, False])
+def test_files_of_a_removed_entry_or_bucket_are_deleted(machine, bucket, whole, sealed):
+    bucket.entry("e/f").write(LARGE, 1)
+    bucket.entry("e").write(b"small", 1)
+    if sealed:
+        machine.db.flush()
+    if whole == "entry":
+        bucket.remove_entry("e")
+    else:
+        machine.db.buckets.remove("b")
+    machine.db.upkeep.run_once()
+    machine.db.upkeep.run_once()
+    assert payload_files(machine) == 0
+    assert index_segments(machine) == 0
+
+
+@pytest.mark.parametrize("whole", ["entry", "bucket"])
+def test_files_of_what_was_removed_before_a_crash_are_deleted_after_it(machine, bucket, whole):
+    bucket.entry("e").write(LARGE, 1)
+    machine.db.flush()
+    if whole == "entry":
+        bucket.remove_entry("e")
+    else:
+        machine.db.buckets.remove("b")
+    db = machine.kill()
+    db.compact()
+    db.upkeep.run_once()
+    assert payload_files(machine) == 0
+    assert index_segments(machine) == 0
+
+
+def test_a_removed_record_that_a_snapshot_holds_keeps_its_file(machine, bucket, entry):
+    entry.write(LARGE, 1)
+    bucket.entry("other").write(b"x", 1)
+    machine.db.snapshot("monday").close()
+    entry.remove(1)
+    machine.db.flush()
+    bucket.entry("other").remove(1)
+    machine.db.upkeep.run_once()
+    machine.db.upkeep.run_once()
+    with machine.db.open_snapshot("monday") as snapshot:
+        assert snapshot.bucket("b").entry("e").read(1).read() == LARGE
+    with machine.kill().open_snapshot("monday") as snapshot:
+        assert snapshot.bucket("b").entry("e").read(1).read() == LARGE
+
+
+def test_a_removed_record_in_the_log_that_a_snapshot_holds_keeps_its_file(machine, bucket, entry):
+    bucket.entry("other").write(b"x", 1)
+    machine.db.flush()
+    entry.write(LARGE, 1)
+    machine.db.snapshot("monday").close()
+    entry.remove(1)
+    bucket.entry("other").remove(1)
+    machine.db.upkeep.records.give_back()
+    machine.db.upkeep.delete_retired()
+    with machine.db.open_snapshot("monday") as snapshot:
+        assert snapshot.bucket("b").entry("e").read(1).read() == LARGE
+
+
+def test_an_open_query_keeps_files_until_it_is_closed(machine, bucket, entry):
+    for time in range(3):
+        entry.write(LARGE, time)
+    machine.db.flush()
+    query = begin(bucket)
+    entry.remove_range()
+    machine.db.flush()
+    machine.db.upkeep.run_once()
+    assert [record.read() for record in query.next_batch(2, 1 << 62, 1 << 62, None).records] == [LARGE, LARGE]
+    assert [record.read() for record in drained(query)] == [LARGE]
+    query.close()
+    machine.db.compact()
+    machine.db.upkeep.run_once()
+    assert payload_files(machine) == 0
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("how", ["remove", "evict"])
+def test_in_os_mode_a_removal_that_power_loss_undoes_has_not_given_the_content_away(mode, how):
+    """The removal may be lost, as it was not synced: then the record is whole again."""
+    machine = Machine(TINY._replace(durability="os"))
+    settings = {"quota_type": "FIFO", "quota_size": 200_000, "max_block_records": 1}
+    bucket = machine.db.buckets.create("b", settings if how == "evict" else None)
+    entry = bucket.entry("e")
+    entry.write(LARGE, 1)
+    entry.write(b"x", 2)
+    machine.db.flush()
+    machine.db._log.sync()
+    if how == "remove":
+        entry.remove(1)
+    else:
+        entry.write(LARGE, 3)
+    machine.db.upkeep.records.give_back()
+    machine.db.upkeep.delete_retired()
+    entry = machine.lose_power(random.Random(2), mode).buckets["b"].entry("e")
+    assert not machine.db.degraded
+    for record in entry.query():
+        assert record.read() == (b"x" if record.time_us == 2 else LARGE)
+    machine.off()
+
+
+def test_contents_of_a_cut_section_are_given_back_page_by_page(machine):
+    bucket = machine.db.buckets.create("f", {"quota_type": "FIFO", "quota_size": 500_000, "max_block_records": 1})
+    entry = bucket.entry("e")
+    entry.write_many([NewRecord(time, bytes([65 + time]) * 60_000) for time in range(6)])
+    machine.db.flush()
+    first = entry.read(0)
+    entry.write_many([NewRecord(time, bytes([65 + time]) * 60_000) for time in range(6, 10)])
+    machine.db.flush()
+    machine.db.upkeep.run_once()
+    assert times_of(entry) == list(range(2, 10))
+    assert [record.read() for record in entry.query()] == [bytes([65 + time]) * 60_000 for time in range(2, 10)]
+    with pytest.raises(errors.NotFound):
+        first.read()
+
+
+def test_an_aborted_upload_leaves_nothing(machine, bucket):
+    (entry,) = bucket.ensure_entries(["e"])
+    write = bucket.open_write(entry, 1, len(LARGE), (), "text/plain")
+    write.write(LARGE[:70_000])
+    write.abort()
+    write.abort()
+    assert bucket.load == bucket.size == 0
+    entry.write(LARGE, 1)
+    assert entry.read(1).read() == LARGE
+    db = machine.restart()
+    assert db.buckets["b"].entry("e").read(1).read() == LARGE
+
+
+def test_a_long_content_has_a_file_of_its_own_that_goes_with_it(machine, bucket, entry, monkeypatch):
+    monkeypatch.setattr("lamina.storage.payloads.OWN_FILE", 80_000)
+    entry.write(LARGE, 1)
+    entry.write(LARGE[:70_000], 2)
+    assert payload_files(machine) == 2
+    entry.remove(1)
+    machine.db.flush()
+    machine.db.compact()
+    machine.db.upkeep.run_once()
+    assert payload_files(machine) == 1
+    assert entry.read(2).read() == LARGE[:70_000]

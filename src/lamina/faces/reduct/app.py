@@ -1,0 +1,116 @@
+"""The ASGI application: finds the route, asks who is calling, and answers what goes wrong."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from lamina.access import ANONYMOUS_FULL, Tokens
+from lamina.faces.reduct.arrivals import Arrivals
+from lamina.faces.reduct.call import Call, Receive, Send
+from lamina.faces.reduct.commits import Commits
+from lamina.faces.reduct.config import API_VERSION, SERVER, FaceConfig, Scope
+from lamina.faces.reduct.errors import ClientGone, Refused
+from lamina.faces.reduct.guard import NOBODY, Guard, check, client_ip
+from lamina.faces.reduct.headers import Header
+from lamina.faces.reduct.jobs import Jobs
+from lamina.faces.reduct.links import Links
+from lamina.faces.reduct.observer import Observer
+from lamina.faces.reduct.routes import NO_MATCH, Router
+from lamina.faces.reduct.threads import Threads
+
+if TYPE_CHECKING:
+    from lamina.engine.database import Database
+
+log = logging.getLogger("lamina.reduct")
+
+
+class Face:
+    """One HTTP face of one open database. Used on one event loop; `close` when no request is under way any more.
+
+    `tokens` None: no authentication, everybody may do everything. `replications` and `lifecycles` manage the jobs.
+    `observer` hears of every call.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        tokens: Tokens | None,
+        config: FaceConfig,
+        *,
+        replications: Jobs,
+        lifecycles: Jobs,
+        observer: Observer | None = None,
+    ) -> None:
+        self.db = db
+        self.tokens = tokens
+        self.config = config
+        self.replications = replications
+        self.lifecycles = lifecycles
+        self.observer = observer
+        self.clock = db.clock
+        self.random = db.random
+        self.threads = Threads(config.threads)
+        self.commits = Commits()
+        self.links = Links(self)
+        self.router = Router(config.base_path)
+        self.stranger = ANONYMOUS_FULL if tokens is None else NOBODY
+        self.guard = Guard(tokens, self.threads) if tokens is not None else None
+        self.arrivals = Arrivals()
+        self.began_ns = db.clock.monotonic_ns()
+        self.base_headers: list[Header] = [(b"x-reduct-api", API_VERSION.encode()), (b"server", SERVER.encode())]
+        self.done: dict[str, Any] = {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [*self.base_headers, (b"content-length", b"0")],
+        }
+
+    def close(self) -> None:
+        """Finish what was begun on other threads."""
+        self.threads.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        call = Call(self, scope, receive, send)
+        if self.observer is None:
+            await self._serve(call)
+            return
+        began = self.clock.monotonic_ns()
+        try:
+            await self._serve(call)
+        finally:
+            ip = client_ip(scope)
+            took_us = (self.clock.monotonic_ns() - began) // 1000
+            self.observer.call(call.principal.name, call.method, scope["path"], ip, call.status, call.message, took_us)
+
+    async def _serve(self, call: Call) -> None:
+        try:
+            match = self.router.match(call.scope["raw_path"], call.method)
+            if match is NO_MATCH:
+                await self._elsewhere(call)
+                return
+            route = match.routes.get(call.method)
+            if route is None and call.method == "HEAD":
+                route = match.routes.get("GET")  # answered like GET, without the body
+            if route is None:
+                await call.answer(405, [(b"allow", ", ".join(sorted(match.routes)).encode())])
+                return
+            call.values = match.values
+            if self.guard is not None and route.right != "none":
+                call.principal = await self.guard.identify(call.scope, call.headers)
+                check(call.principal, route.right, match.values)
+            await route.handler(call)
+        except ClientGone:
+            log.debug("the client of %s %s went away", call.method, call.scope["path"])
+        except Exception as error:  # the boundary: whatever it is, the client gets an answer
+            await call.fail(error)
+
+    async def _elsewhere(self, call: Call) -> None:
+        """Paths outside the API: the console's place, and nothing (contract 1.3, 3)."""
+        base = self.config.base_path
+        readable = call.method in ("GET", "HEAD")
+        if readable and call.scope["path"] in (base, f"{base}ui"):
+            await call.answer(302, [(b"location", f"{base}ui/".encode())])
+        elif readable:
+            raise Refused(404, "Not found")
+        else:
+            await call.answer(405)

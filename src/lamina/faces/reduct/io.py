@@ -1,0 +1,69 @@
+"""Batches over several entries, protocol v2 (contract 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lamina.errors import InvalidArgument, LaminaError
+from lamina.faces.reduct import batch2, reading
+from lamina.faces.reduct.batches import UNEQUAL, check_removable
+from lamina.faces.reduct.errors import item_value
+from lamina.faces.reduct.uploads import store_batch
+
+if TYPE_CHECKING:
+    from lamina.faces.reduct.call import Call
+
+
+async def write(call: Call) -> None:
+    """POST /io/write: what cannot be kept is skipped and told in a header of its own."""
+    head = batch2.parse_head(call.headers)
+    items = batch2.parse_items(head)
+    announced = call.content_length()
+    if announced is None and items:
+        raise InvalidArgument("content-length header is required")
+    if announced is not None and announced != sum(item.size for item in items):
+        raise InvalidArgument(UNEQUAL)
+    results = await store_batch(call, call.face.db.buckets.find(call.values[0]), items)
+    await _answer(call, head, head.places, results)
+
+
+async def read(call: Call) -> None:
+    await reading.answer_batch2(call)
+
+
+async def update(call: Call) -> None:
+    """PATCH /io/update."""
+    head = batch2.parse_head(call.headers)
+    changes = batch2.parse_changes(head)
+    bucket = call.bucket()
+    results: Sequence[LaminaError | None] = ()
+    if changes:
+        wanted = [(head.entries[place.entry_index], head.time_us(place), labels) for place, labels in changes]
+        results = await call.run(bucket.update_labels, wanted)
+    await _answer(call, head, [place for place, _ in changes], results)
+
+
+async def remove(call: Call) -> None:
+    """DELETE /io/remove."""
+    head = batch2.parse_head(call.headers)
+    bucket = call.bucket()
+    wanted = [(head.entries[place.entry_index], head.time_us(place)) for place in head.places]
+    for entry, _ in wanted:
+        check_removable(entry)
+    results: Sequence[LaminaError | None] = ()
+    if wanted:
+        results = await call.run(bucket.remove_records, wanted)
+    await _answer(call, head, head.places, results)
+
+
+async def _answer(
+    call: Call, head: batch2.Head, places: Sequence[batch2.Place], results: Sequence[LaminaError | None]
+) -> None:
+    """Clients decode errors with the help of the two echoes."""
+    random = call.face.random
+    headers = head.echo()
+    for place, error in zip(places, results, strict=True):
+        if error is not None:
+            headers.append((b"x-reduct-error-%d-%d" % place[:2], item_value(error, random)))
+    await call.answer(200, headers)

@@ -1,0 +1,179 @@
+"""The API as an OpenAPI 3.1 document, made from the table of routes."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from lamina.faces.reduct.call import JSON_TYPE, Call
+from lamina.faces.reduct.config import VERSION
+
+if TYPE_CHECKING:
+    from lamina.faces.reduct.routes import Route
+
+JSON = "application/json"
+BYTES = "*/*"
+
+SUMMARIES: dict[str, str] = {
+    "GET /info": "What the server is: version, sizes, times, defaults of buckets",
+    "GET /list": "Buckets that the token may read, by name",
+    "GET /alive": "Whether the process answers",
+    "HEAD /alive": "Whether the process answers",
+    "GET /ready": "Whether reading and writing work",
+    "HEAD /ready": "Whether reading and writing work",
+    "GET /me": "The caller's token",
+    "GET /openapi.json": "This document",
+    "POST /b/{bucket}": "Create a bucket; an empty body means the default settings",
+    "GET /b/{bucket}": "A bucket's sizes and times, settings and entries",
+    "HEAD /b/{bucket}": "Whether there is such a bucket",
+    "PUT /b/{bucket}": "Change settings of a bucket; members that are not given stay",
+    "DELETE /b/{bucket}": "Remove a bucket with all it holds",
+    "PUT /b/{bucket}/rename": "Rename a bucket",
+    "PUT /b/{bucket}/{entry*}/rename": "Rename an entry with everything below it",
+    "POST /b/{bucket}/{entry*}/batch": "Write records, one x-reduct-time-<ts> header each (protocol v1)",
+    "GET /b/{bucket}/{entry*}/batch": "The next records of a query (protocol v1)",
+    "HEAD /b/{bucket}/{entry*}/batch": "The next records of a query without contents (protocol v1)",
+    "PATCH /b/{bucket}/{entry*}/batch": "Change labels of records (protocol v1)",
+    "DELETE /b/{bucket}/{entry*}/batch": "Remove records (protocol v1)",
+    "POST /b/{bucket}/{entry*}/q": "Query records of an entry, or remove what a query selects",
+    "GET /b/{bucket}/{entry*}/q": "Query records of an entry by time",
+    "DELETE /b/{bucket}/{entry*}/q": "Remove records of an entry by time",
+    "POST /b/{bucket}/{entry*}": "Write a record; its entry is made if it is missing",
+    "GET /b/{bucket}/{entry*}": "A record by time, the next of a query, or the latest",
+    "HEAD /b/{bucket}/{entry*}": "The same without content",
+    "PATCH /b/{bucket}/{entry*}": "Change labels of a record by x-reduct-label-<name> headers",
+    "DELETE /b/{bucket}/{entry*}": "Remove a record, or without parameters the entry with everything below it",
+    "POST /io/{bucket}/write": "Write records of several entries (protocol v2)",
+    "GET /io/{bucket}/read": "The next records of a query over several entries (protocol v2)",
+    "HEAD /io/{bucket}/read": "The same without contents",
+    "PATCH /io/{bucket}/update": "Change labels of records of several entries (protocol v2)",
+    "DELETE /io/{bucket}/remove": "Remove records of several entries (protocol v2)",
+    "POST /io/{bucket}/q": "Query records of several entries, or remove what a query selects",
+    "POST /links/{file*}": "Make a link that leads to a record of a query's result without a token",
+    "GET /links/{file*}": "The record of a link, or a range of it",
+    "HEAD /links/{file*}": "The same without content",
+    "GET /tokens": "All tokens by name",
+    "POST /tokens/{name}": "Make a token; its value is shown here only",
+    "GET /tokens/{name}": "A token without its value",
+    "DELETE /tokens/{name}": "Revoke a token",
+    "POST /tokens/{name}/rotate": "A new value for a token; the old one is dead at once",
+    "GET /replications": "All replications by name",
+    "POST /replications/{name}": "Create a replication",
+    "GET /replications/{name}": "A replication with settings and diagnostics",
+    "PUT /replications/{name}": "Replace all settings of a replication",
+    "PATCH /replications/{name}/mode": "Enable, pause or disable a replication",
+    "DELETE /replications/{name}": "Remove a replication",
+    "GET /lifecycles": "All lifecycle policies by name",
+    "POST /lifecycles/{name}": "Create a lifecycle policy",
+    "GET /lifecycles/{name}": "A lifecycle policy with its settings",
+    "PUT /lifecycles/{name}": "Replace all settings of a lifecycle policy",
+    "PATCH /lifecycles/{name}/mode": "Enable, disable or dry-run a lifecycle policy",
+    "DELETE /lifecycles/{name}": "Remove a lifecycle policy",
+}
+
+_U64 = {"type": "integer", "minimum": 0, "maximum": (1 << 64) - 1}
+_TEXT = {"type": "string"}
+
+
+def _query(name: str, schema: dict[str, Any], required: bool = False) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": required, "schema": schema}
+
+
+def _header(name: str, schema: dict[str, Any], required: bool = False) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": required, "schema": schema}
+
+
+_TS = _query("ts", _U64)
+_SPAN = [_query("start", _U64), _query("stop", _U64)]
+_BATCH2 = [_header("x-reduct-entries", _TEXT, True), _header("x-reduct-start-ts", _U64, True),
+           _header("x-reduct-labels", _TEXT)]  # fmt: skip
+_OPENING = [*_SPAN, _query("ttl", _U64), _query("continuous", {"type": "boolean"})]
+_QUERY_ID = [_header("x-reduct-query-id", _U64, True)]
+_LINK = [_query(name, _TEXT, True) for name in ("ct", "s", "i", "n")] + [_query("e", _TEXT), _TS]
+
+PARAMETERS: dict[str, list[dict[str, Any]]] = {
+    "POST /b/{bucket}/{entry*}": [_query("ts", _U64, True)],
+    "GET /b/{bucket}/{entry*}": [_TS, _query("q", _U64)],
+    "HEAD /b/{bucket}/{entry*}": [_TS, _query("q", _U64)],
+    "PATCH /b/{bucket}/{entry*}": [_query("ts", _U64, True)],
+    "DELETE /b/{bucket}/{entry*}": [_TS],
+    "GET /b/{bucket}/{entry*}/batch": [_query("q", _U64, True)],
+    "HEAD /b/{bucket}/{entry*}/batch": [_query("q", _U64, True)],
+    "GET /b/{bucket}/{entry*}/q": _OPENING,
+    "DELETE /b/{bucket}/{entry*}/q": _SPAN,
+    "POST /io/{bucket}/write": _BATCH2,
+    "GET /io/{bucket}/read": _QUERY_ID,
+    "HEAD /io/{bucket}/read": _QUERY_ID,
+    "PATCH /io/{bucket}/update": _BATCH2,
+    "DELETE /io/{bucket}/remove": _BATCH2,
+    "GET /links/{file*}": _LINK,
+    "HEAD /links/{file*}": _LINK,
+}
+
+CONTENTS = frozenset(
+    ("POST /b/{bucket}/{entry*}", "POST /b/{bucket}/{entry*}/batch", "POST /io/{bucket}/write",
+     "GET /b/{bucket}/{entry*}", "GET /b/{bucket}/{entry*}/batch", "GET /io/{bucket}/read", "GET /links/{file*}")
+)  # fmt: skip
+"""Routes that carry contents of records rather than JSON: writes take, reads give."""
+
+WITHOUT_BODY = frozenset(("POST /tokens/{name}/rotate",))
+
+_ANSWERS = {"none": (), "any": (401,), "read": (401, 403), "write": (401, 403), "query": (401, 403), "full": (401, 403)}
+
+
+def document() -> dict[str, Any]:
+    """The whole document."""
+    from lamina.faces.reduct.routes import ROUTES
+
+    paths: dict[str, dict[str, Any]] = {}
+    for route in ROUTES:
+        path = route.pattern.replace("*}", "}")
+        paths.setdefault(path, {})[route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Lamina: ReductStore HTTP API", "version": VERSION},
+        "servers": [{"url": "/api/v1"}],
+        "paths": paths,
+        "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+    }
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    key = f"{route.method} {route.pattern}"
+    places = [
+        {"name": name, "in": "path", "required": True, "schema": _TEXT}
+        for name in re.findall(r"{(\w+)\*?}", route.pattern)
+    ]
+    media = BYTES if key in CONTENTS else JSON
+    answers: dict[str, Any] = {"200": {"description": "done"}}
+    if route.method == "GET" and not route.pattern.startswith(("/alive", "/ready")):
+        answers["200"] = {"description": "found", "content": {media: {}}}
+    for status in (*_ANSWERS[route.right], 404, 422):
+        answers[str(status)] = {"description": "refused", "content": {JSON: {"schema": _ERROR}}}
+    operation: dict[str, Any] = {
+        "operationId": f"{route.method.lower()}_{route.handler.__module__.rpartition('.')[2]}_{route.handler.__name__}",
+        "summary": SUMMARIES[key],
+        "x-right": route.right,
+        "parameters": places + PARAMETERS.get(key, []),
+        "responses": answers,
+        "security": [] if route.right == "none" else [{"token": []}],
+    }
+    takes = route.method in ("POST", "PUT") or (route.method == "PATCH" and route.pattern.endswith("/mode"))
+    if takes and key not in WITHOUT_BODY:
+        operation["requestBody"] = {"content": {media: {}}}
+    return operation
+
+
+_ERROR = {"type": "object", "properties": {"detail": _TEXT}, "required": ["detail"]}
+
+
+@cache
+def _encoded() -> bytes:
+    return msgspec.json.encode(document())
+
+
+async def serve(call: Call) -> None:
+    await call.answer(200, [JSON_TYPE], _encoded())

@@ -1,0 +1,114 @@
+"""Single records: write, read, change labels, remove (contract 5, 6)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lamina.errors import InvalidArgument
+from lamina.faces.reduct import contents, entries, reading
+from lamina.faces.reduct.headers import (
+    DEFAULT_TYPE,
+    LABEL_PREFIX,
+    Header,
+    label_changes,
+    label_headers,
+    label_set,
+    number,
+    visible,
+)
+from lamina.faces.reduct.uploads import store_one
+
+if TYPE_CHECKING:
+    from lamina.engine.records.bucket import Bucket
+    from lamina.engine.records.record import Record
+    from lamina.faces.reduct.call import Call
+
+
+async def write(call: Call) -> None:
+    """POST ?ts=: one record, durable and readable when 200 is said."""
+    time_us = call.required_time()
+    headers = call.headers
+    fields = dict(headers)
+    length = fields.get(b"content-length")
+    size = number(length) if length is not None and b"content-encoding" not in fields else None
+    if size is None:
+        size = call.content_length()
+        if size is None:
+            raise InvalidArgument("content-length header is required")
+    raw_type = fields.get(b"content-type")
+    content_type = raw_type.decode("utf-8", "replace") if raw_type else DEFAULT_TYPE
+    labels = label_set(tuple([header for header in headers if header[0].startswith(LABEL_PREFIX)]))
+    await store_one(call, call.bucket(), call.values[1], time_us, size, content_type, labels)
+    await call.done()
+
+
+async def read(call: Call) -> None:
+    """GET or HEAD: the record of ?ts=, the next of ?q=, or the latest."""
+    time_us = call.time()
+    if time_us is None and "q" in call.query:
+        await reading.answer_one(call)
+        return
+    bucket = call.bucket()
+    if call.method == "HEAD":
+        found = bucket.existing_entry(call.values[1]).try_read(time_us)
+        record = found if found is not None else await call.run(_find, bucket, call.values[1], time_us)
+        await answer_record(call, record, contents.NOTHING)
+    else:
+        record, content = await call.run(_find_and_read, bucket, call.values[1], time_us)
+        await answer_record(call, record, content)
+
+
+def _find(bucket: Bucket, entry: str, time_us: int | None) -> Record:
+    return bucket.existing_entry(entry).read(time_us)
+
+
+def _find_and_read(bucket: Bucket, entry: str, time_us: int | None) -> tuple[Record, contents.Contents]:
+    record = _find(bucket, entry, time_us)
+    return record, contents.read([record])
+
+
+def record_headers(record: Record) -> list[Header]:
+    """What is said of a single record."""
+    return [
+        (b"content-type", visible(record.content_type).encode()),
+        (b"content-disposition", b"attachment"),
+        (b"x-reduct-time", b"%d" % record.time_us),
+        (b"x-reduct-entry", record.entry.encode()),
+        *label_headers(record.labels),
+    ]
+
+
+async def answer_record(call: Call, record: Record, content: contents.Contents, *more: Header) -> None:
+    """One record as an answer; HEAD gets the size that GET would send."""
+    headers = [*record_headers(record), *more, (b"content-length", b"%d" % record.size)]
+    await call.start(200, headers)
+    observer = call.face.observer
+    if observer is not None:
+        sent = 0 if call.method == "HEAD" else record.size
+        observer.read(call.values[0], record.entry, 1, sent)
+    if call.method == "HEAD":
+        await call.end()
+    else:
+        await contents.send(call, content)
+
+
+async def update(call: Call) -> None:
+    """PATCH ?ts=: labels from the headers; an empty value removes."""
+    time_us = call.required_time()
+    changes = label_changes(header for header in call.headers if header[0].startswith(LABEL_PREFIX))
+    (error,) = await call.run(call.bucket().update_labels, [(call.values[1], time_us, changes)])
+    if error is not None:
+        raise error
+    await call.done()
+
+
+async def remove(call: Call) -> None:
+    """DELETE ?ts=: a record; without a query string: the entry."""
+    if not call.scope["query_string"]:
+        await entries.remove(call)
+        return
+    time_us = call.required_time()
+    (error,) = await call.run(call.bucket().remove_records, [(call.values[1], time_us)])
+    if error is not None:
+        raise error
+    await call.done()

@@ -1,0 +1,87 @@
+"""Writes of one tick go to the log together."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from lamina.faces.reduct.commits import Commits
+
+
+class Write:
+    def __init__(self, entry):
+        self.entry = entry
+
+
+class Commit:
+    def __init__(self):
+        self.error = None
+        self.calls = []
+
+    def add_done_callback(self, call):
+        self.calls.append(call)
+
+    def done(self):
+        for call in self.calls:
+            call(self)
+
+
+class Bucket:
+    def __init__(self):
+        self.committed = []
+
+    def commit_writes(self, writes):
+        commit = Commit()
+        self.committed.append((list(writes), commit))
+        return commit
+
+
+def test_single_writes_of_an_entry_are_one_submission_and_batches_stay_apart():
+    async def main():
+        commits, bucket = Commits(), Bucket()
+        a, b, c, d, e = (Write(entry) for entry in "xxyxy")
+        futures = [commits.add(bucket, writes) for writes in ([a], [b], [c], [d, e])]
+        assert bucket.committed == []
+        await asyncio.sleep(0)
+        assert [writes for writes, _ in bucket.committed] == [[a, b], [c], [d, e]]
+        loop = asyncio.get_running_loop()
+        bucket.committed[1][1].error = OSError("disk")
+        for _, commit in bucket.committed:
+            await loop.run_in_executor(None, commit.done)
+        ended = await asyncio.gather(*futures, return_exceptions=True)
+        assert ended[:2] == [None, None]
+        assert isinstance(ended[2], OSError)
+        assert ended[3] is None
+
+    asyncio.run(main())
+
+
+def test_what_its_request_gave_up_is_not_committed():
+    async def main():
+        commits, bucket = Commits(), Bucket()
+        a, b, c, d = (Write("x") for _ in range(4))
+        first, second, batch = commits.add(bucket, [a]), commits.add(bucket, [b]), commits.add(bucket, [c, d])
+        first.cancel()
+        batch.cancel()
+        await asyncio.sleep(0)
+        ((writes, commit),) = bucket.committed
+        assert writes == [b]
+        commit.done()
+        await second
+
+    asyncio.run(main())
+
+
+def test_submission_that_is_refused_fails_its_own_writes():
+    async def main():
+        commits, bucket = Commits(), Bucket()
+
+        def refuse(writes):
+            raise OSError("full")
+
+        bucket.commit_writes = refuse
+        with pytest.raises(OSError, match="full"):
+            await commits.add(bucket, [Write("x")])
+
+    asyncio.run(main())

@@ -1,0 +1,241 @@
+"""Contents on their way in: a request's body, cut into records and handed to the engine as it arrives.
+
+What can be refused is refused before the body is read (contract 1.7). No content is collected but those that go inline
+into the log, 64 KiB each at most; longer ones reach the disk in parts of about 1 MiB.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Sequence
+from typing import TYPE_CHECKING
+
+from lamina.errors import LaminaError, NotFound
+from lamina.faces.reduct.body import ENDED, TOO_LONG, TOO_SHORT, Body, Pouring
+from lamina.faces.reduct.errors import Refused
+from lamina.faces.reduct.wanted import Wanted
+
+if TYPE_CHECKING:
+    from lamina.engine.records.bucket import Bucket
+    from lamina.engine.records.entry import Entry
+    from lamina.engine.records.write import Write
+    from lamina.faces.reduct.call import Call
+    from lamina.records.labels import LabelSet
+    from lamina.storage.files import Buffer
+
+COMMIT_BYTES = 8 << 20
+"""Inline contents of one batch that wait for its end in memory; a larger batch is committed in pieces."""
+
+
+async def make_entry(call: Call, bucket: Bucket, name: str) -> Entry:
+    """An entry that was missing. Raises InvalidArgument (name), Unavailable."""
+    return (await call.run(bucket.ensure_entries, [name]))[0]
+
+
+async def store_one(
+    call: Call, bucket: Bucket, name: str, time_us: int, size: int, content_type: str, labels: LabelSet
+) -> None:
+    """Receive and keep one record; durable and readable when this returns.
+
+    Raises what opening a write raises, Refused (a body of another length), ClientGone: nothing is kept then."""
+    entry = bucket.find_entry(name)
+    if entry is None:
+        entry = await make_entry(call, bucket, name)
+    write = bucket.try_open_write(entry, time_us, size, labels, content_type)
+    if write is None:
+        write = await call.run(bucket.open_write, entry, time_us, size, labels, content_type)
+    try:
+        if write.inline:
+            write.set_content(await _whole(call, size))
+        else:
+            body = Body(call, TOO_SHORT)
+            await _pour(call, body, write)
+            await body.finish()
+            await call.run(write.finish)
+        await call.face.commits.add(bucket, [write])
+    except BaseException:
+        await _abort(call, [write])
+        raise
+    if call.face.observer is not None:
+        call.face.observer.wrote(bucket.name, name, 1, size)
+
+
+async def _whole(call: Call, size: int) -> Buffer:
+    """A body of so many bytes, in most cases what arrives first."""
+    message = await call.receive()
+    content: bytes = message.get("body", b"")
+    if len(content) == size and message["type"] == "http.request" and not message.get("more_body", False):
+        return content
+    parts = [content]
+    length = len(content)
+    if message["type"] == "http.request" and not message.get("more_body", False):
+        raise Refused(400, TOO_SHORT if length < size else TOO_LONG)
+    async for chunk in call.chunks():
+        length += len(chunk)
+        if length > size:
+            break
+        parts.append(chunk)
+    if length != size:
+        raise Refused(400, TOO_SHORT if length < size else TOO_LONG)
+    return b"".join(parts)
+
+
+async def _pour(call: Call, body: Body, write: Write) -> None:
+    pouring = Pouring(call)
+    missing = write.size
+    try:
+        while missing:
+            chunk = await body.some(missing)
+            missing -= len(chunk)
+            await pouring.add(write, chunk)
+        await pouring.drain()
+    except BaseException:
+        await _settle(pouring.wait())
+        raise
+
+
+async def store_batch(call: Call, bucket: Bucket | None, wanted: Sequence[Wanted]) -> list[LaminaError | None]:
+    """Receive and keep records whose contents follow one another in this order; per record None or why it is not kept.
+
+    `bucket` None: it does not exist, so nothing is kept. Raises Refused where the body ends early or goes on,
+    ClientGone; records that are not committed by then are not kept."""
+    if bucket is None:
+        results: list[LaminaError | None] = [NotFound(f"Bucket '{call.values[0]}' is not found")] * len(wanted)
+        await _receive_all(call, bucket, wanted, [None] * len(wanted))
+        return results
+    opened: list[Write | LaminaError] = []
+    try:
+        await _open_all(call, bucket, wanted, opened)
+        writes = [found if not isinstance(found, LaminaError) else None for found in opened]
+        await _receive_all(call, bucket, wanted, writes)
+    except BaseException:
+        await _abort(call, [found for found in opened if not isinstance(found, LaminaError)])
+        raise
+    results = [found if isinstance(found, LaminaError) else None for found in opened]
+    observer = call.face.observer
+    if observer is not None:
+        for item, error in zip(wanted, results, strict=True):
+            if error is None:
+                observer.wrote(bucket.name, item.entry, 1, item.size)
+    return results
+
+
+async def _open_all(call: Call, bucket: Bucket, wanted: Sequence[Wanted], opened: list[Write | LaminaError]) -> None:
+    """Append to `opened` per record its write or why there is none; what is in there when this raises is claimed."""
+    entries: dict[str, Entry | LaminaError] = {}
+    for item in wanted:
+        if item.entry not in entries:
+            try:
+                entry = bucket.find_entry(item.entry)
+                entries[item.entry] = entry if entry is not None else await make_entry(call, bucket, item.entry)
+            except LaminaError as error:
+                entries[item.entry] = error
+    for i, (name, time_us, size, content_type, labels) in enumerate(wanted):
+        found = entries[name]
+        if isinstance(found, LaminaError):
+            opened.append(found)
+            continue
+        try:
+            write = bucket.try_open_write(found, time_us, size, labels, content_type)
+        except LaminaError as error:
+            opened.append(error)
+            continue
+        if write is None:  # it would wait: the rest may, too, and goes to a thread in one piece
+            await call.run(_open_rest, bucket, wanted[i:], entries, opened)
+            return
+        opened.append(write)
+
+
+def _open_rest(
+    bucket: Bucket,
+    wanted: Sequence[Wanted],
+    entries: dict[str, Entry | LaminaError],
+    opened: list[Write | LaminaError],
+) -> None:
+    for name, time_us, size, content_type, labels in wanted:
+        entry = entries[name]
+        if isinstance(entry, LaminaError):
+            opened.append(entry)
+            continue
+        try:
+            opened.append(bucket.open_write(entry, time_us, size, labels, content_type))
+        except LaminaError as error:
+            opened.append(error)
+
+
+async def _receive_all(
+    call: Call,
+    bucket: Bucket | None,
+    wanted: Sequence[Wanted],
+    writes: Sequence[Write | None],
+) -> None:
+    """Take each content in turn, skip those without a write, and commit."""
+    body = Body(call, ENDED)
+    pouring = Pouring(call)
+    complete: list[Write] = []
+    large: list[Write] = []
+    inline_bytes = 0
+    try:
+        for item, write in zip(wanted, writes, strict=True):
+            if write is None:
+                await body.skip(item.size)
+            elif write.inline:
+                write.set_content(await body.take(item.size))
+                complete.append(write)
+                inline_bytes += item.size
+                if inline_bytes >= COMMIT_BYTES and bucket is not None:
+                    await call.face.commits.add(bucket, complete)
+                    complete, inline_bytes = [], 0
+            else:
+                missing = item.size
+                while missing:
+                    chunk = await body.some(missing)
+                    missing -= len(chunk)
+                    await pouring.add(write, chunk)
+                large.append(write)
+        await body.finish()
+        await pouring.drain()
+    except BaseException:
+        await _settle(pouring.wait())
+        raise
+    if large:
+        await _finish_all(call, large)
+        complete += large
+    if complete and bucket is not None:
+        await call.face.commits.add(bucket, complete)
+
+
+async def _finish_all(call: Call, writes: Sequence[Write]) -> None:
+    """Make contents durable, on all threads at once: those that end together share syncs of their files."""
+    width = call.face.config.threads
+    running = [call.run(_finish, writes[first::width]) for first in range(min(width, len(writes)))]
+    ended = await asyncio.gather(*running, return_exceptions=True)
+    failure = next((error for error in ended if error is not None), None)
+    if failure is not None:
+        raise failure
+
+
+def _finish(writes: Sequence[Write]) -> None:
+    for write in writes:
+        write.finish()
+
+
+async def _abort(call: Call, writes: Sequence[Write]) -> None:
+    """Nothing of these remains; those that are committed stay."""
+    if all(write.inline for write in writes):
+        for write in writes:
+            write.abort()
+    else:
+        await _settle(call.run(_abort_all, writes))
+
+
+def _abort_all(writes: Sequence[Write]) -> None:
+    for write in writes:
+        write.abort()
+
+
+async def _settle(work: Awaitable[None]) -> None:
+    """Wait for the end of what runs on another thread; what it raises comes after the error that is being told."""
+    with contextlib.suppress(Exception):
+        await work
