@@ -206,12 +206,12 @@ class Asked(dict):
 def test_every_variable_that_is_read_is_on_the_page_and_none_besides():
     from lamina.server.config import resolve
 
-    environment = Asked(LAMINA_DIR="data")
+    environment = Asked(RS_DATA_PATH="data")
     resolve({}, environment)
     read = {name.partition("_")[2] for name in environment.names}
     text = TEXT["server"]
     told = set(re.findall(r"`(?:LAMINA_|RS_)?([A-Z][A-Z_]+[A-Z])`", text))
-    assert read - {"DIR"} <= told | {name.partition("_")[2] for name in re.findall(r"\b(?:LAMINA|RS)_[A-Z_]+", text)}
+    assert read <= told | {name.partition("_")[2] for name in re.findall(r"\b(?:LAMINA|RS)_[A-Z_]+", text)}
     mentioned = {name.partition("_")[2] for name in re.findall(r"\b(?:LAMINA|RS)_[A-Z_]+[A-Z]\b", ALL)}
     kinds = ("BUCKET_", "TOKEN_", "REPLICATION_", "LIFECYCLE_", "DEFAULTS_")  # provisioning: their ids are free
     assert {name for name in mentioned if not name.startswith(kinds)} <= read
