@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import logging
 import os
 import resource
@@ -19,7 +20,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import uvicorn
 
@@ -150,26 +151,36 @@ async def serve(config: Config, *, on_ready: Callable[[Addresses], None], stop: 
     registry, clock = Registry(), SystemClock()
     app = App(registry, clock, api_base=config.api_base, cors=config.cors, rates=config.rates, limits=config.http)
     async with _http(app, address, config, Sweep(clock, config.http)) as http:
-        async with _database(config) as db:
+        port = int(http.address.rpartition(":")[2])
+        async with _database(config) as db, _jobs(db, config, address, port) as jobs:
             tokens = await asyncio.to_thread(_tokens, db, config)
             if tokens is None and not config.no_auth and not is_loopback(address):
                 raise InvalidArgument(_REFUSED.format(host=config.host, path=config.path))
             await asyncio.to_thread(provision_buckets, db, config.provisioned)
             db.records.max_bytes = config.max_storage
-            port = int(http.address.rpartition(":")[2])
+            await asyncio.to_thread(jobs.provision, *_specs(config))
+            await asyncio.to_thread(jobs.start)
             async with (
-                _jobs(db, config, address, port) as jobs,
                 open_face(db, tokens, config, jobs) as face,
                 _grpc(db, tokens, address, config) as (grpc, grpcs),
             ):
                 guarded = tokens is None and is_loopback(address)
                 authenticate = tokens.authenticate if tokens is not None else None
                 app.open_with(db, authenticate, guarded=guarded, face=face)
+                _calm_collector()
                 on_ready(Addresses(http.address, grpc, grpcs))
                 await stop.wait()
                 http.should_exit = True  # so that both kinds of calls finish at the same time
             await http.ended.wait()
         return 0 if db.poisoned is None else 1
+
+
+def _calm_collector() -> None:
+    """What was loaded stays for good, so the collector need not look at it again; and it looks for cycles after
+    200,000 objects instead of 700: a single write takes 3 to 5 µs less."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(200_000, 50, 50)
 
 
 _REFUSED = (
@@ -299,11 +310,42 @@ def _add_port(server: Server, address: str, port: int, flag: str, tls: Tls | Non
 
 @asynccontextmanager
 async def _jobs(db: Database, config: Config, address: str, port: int) -> AsyncIterator[Jobs]:
-    """What the server does by itself."""
-    class N:
-        def list(self): return []
-    class J: replications=lifecycles=N(); observer=None
-    yield J()
+    """What the server does by itself, not begun: made before anything is written, ended after the last call."""
+    from lamina.faces.reduct.client import SenderConfig, sender_factory
+    from lamina.jobs import Jobs, JobsConfig
+
+    replication, events = config.replication, config.system_events
+    connect = sender_factory(
+        SenderConfig(
+            timeout_s=replication.timeout_s,
+            verify_ssl=replication.verify_ssl,
+            ca_path=replication.ca_path,
+            allow_loopback=is_loopback(address),
+        )
+    )
+    settings = JobsConfig(
+        instance=config.instance_name or socket.gethostname(),
+        port=port,
+        replication_timeout_s=replication.timeout_s,
+        replication_log_size=replication.log_size,
+        system_events=events.enabled,
+        system_log_level=logging.getLevelNamesMapping()[events.log_level.upper()],
+        system_quota_size=events.quota_size,
+    )
+    jobs = await asyncio.to_thread(Jobs, db, settings, connect)
+    try:
+        yield jobs
+    finally:
+        await asyncio.to_thread(jobs.close)
+
+
+def _specs(config: Config) -> tuple[list[tuple[str, dict[str, Any]]], list[tuple[str, dict[str, Any]]]]:
+    """Replications and lifecycle policies that the environment asks for, as (name, settings)."""
+    found = config.provisioned
+    return (
+        [(spec.name, spec.settings) for spec in found.replications],
+        [(spec.name, spec.settings) for spec in found.lifecycles],
+    )
 
 
 def _tokens(db: Database, config: Config) -> Tokens | None:

@@ -157,8 +157,8 @@ class GroupWriter:
 
     def _publish(self, file: LogFile | None, group: Group, ops: list[Op]) -> None:
         assert file is not None, "ops are numbered only once there is a file"
+        self.published_end = file.end  # first: whoever is woken by publishing reads contents from here
         self._sink.publish(group.last_seq - len(ops) + 1, ops)
-        self.published_end = file.end
         self.published_seq = group.last_seq
         self.next_seq = group.last_seq + 1
         self.groups += 1

@@ -15,7 +15,7 @@ import numpy as np
 from lamina.engine.records.cursor import Cursor
 from lamina.engine.records.found import Found, Pending
 from lamina.engine.records.publish import LabelsNote, RemoveNote, SealedVictim
-from lamina.errors import AlreadyExists, InvalidArgument, LaminaError, NotFound
+from lamina.errors import AlreadyExists, Corrupt, InvalidArgument, LaminaError, NotFound
 from lamina.records import ops
 from lamina.records.labels import LabelSet
 from lamina.records.manifest import decode_blocks
@@ -295,14 +295,28 @@ def span(slot: EntrySlot) -> tuple[int, int]:
     return oldest, latest
 
 
+def latest_time(slot: EntrySlot) -> int | None:
+    """Time of the latest living record, None without any. In the ordinary case it is the last row of the tail: 2 µs."""
+    state = slot.state
+    if state.n and state.ordered and int(state.tail.died[state.n - 1]) > state.seq:
+        last = int(state.tail.rows["time"][state.n - 1])
+        if all(section.t_max < last for section in state.sections):
+            return last
+    return span(slot)[1] if slot.blocks.records else None
+
+
 def _ends(store: RecordStore, state: EntryState, section: Section) -> tuple[int, int]:
-    """Times of the first and the last living record of a section; of one without any, what no time exceeds."""
+    """Times of the first and the last living record of a section; of one without any, what no time exceeds. Of a
+    damaged one those of its rows, dead ones too: what else a bucket has must stay listed."""
     row = section.row
     whole = not (row.deaths or section.cuts or len(section.fresh))
     if whole and int(decode_blocks(row.blocks)[1].sum()) == row.records:
         return section.t_min, section.t_max
-    source = store.open_section(section, state.seq)
-    index = source.select(0, LAST_TIME + 1)
+    try:
+        source = store.open_section(section, state.seq)
+        index = source.select(0, LAST_TIME + 1)
+    except (Corrupt, NotFound):
+        return section.t_min, section.t_max
     if not len(index):
         return LAST_TIME, 0
     first, last = source.times(index[[0, -1]]).tolist()

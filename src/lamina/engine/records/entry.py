@@ -261,11 +261,9 @@ def _us(time: TimeLike | None) -> int | None:
 
 
 def _latest(slot: EntrySlot) -> int | None:
-    from lamina.engine.records.changes import span
+    from lamina.engine.records.changes import latest_time
 
-    if not slot.blocks.records:
-        return None
-    return span(slot)[1]
+    return latest_time(slot)
 
 
 def _record(slot: EntrySlot, seq: int, found: Found) -> Record:

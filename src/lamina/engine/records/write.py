@@ -90,11 +90,14 @@ class Write:
     def finish(self) -> None:
         """All bytes of a record that is not inline were given: make them durable. Raises InvalidArgument (too few),
         OSError."""
+        finish_all([self])
+
+    def _end_upload(self) -> int:
+        """The payload file of a content whose bytes were all given."""
         if self._upload is None:
             raise InvalidArgument(TOO_SHORT)
         self._crc = self._upload.finish()
-        if self.bucket.store.settings.durability != "os":  # else the log's keeper syncs it before the op
-            self._upload.sync()
+        return self._upload.file
 
     def abort(self) -> None:
         """Give up; nothing of the record remains. A no-op once it is committed or aborted."""
@@ -128,6 +131,15 @@ class Write:
         """The log is done with it."""
         if self._upload is not None:
             self._upload.release()
+
+
+def finish_all(writes: Sequence[Write]) -> None:
+    """`Write.finish` of many records of a bucket: one sync for each of their files. Raises as that does; those that
+    are whole stay finished."""
+    files = {write._end_upload() for write in writes}
+    store = writes[0].bucket.store
+    if store.settings.durability != "os":  # else the log's keeper syncs them before the ops
+        store.payloads.sync(files)
 
 
 class Commit:

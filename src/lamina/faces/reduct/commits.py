@@ -59,7 +59,7 @@ class Commits:
         gathered, self._gathered = self._gathered, {}
         for bucket, writes, waiting in gathered.values():
             if any(future.cancelled() for future in waiting):  # its request gave up meanwhile, and its claims
-                if len(waiting) != len(writes):
+                if len(waiting) != len(writes) or len(waiting) == 1:
                     continue
                 left = [pair for pair in zip(writes, waiting, strict=True) if not pair[1].cancelled()]
                 writes, waiting = [write for write, _ in left], [future for _, future in left]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 
 from lamina import errors
@@ -17,7 +18,6 @@ TABLE: dict[type[Exception], int] = {
     errors.InvalidArgument: 422,
     errors.Conflict: 409,
     errors.QuotaExceeded: 400,
-    errors.NoSpace: 507,
     errors.Unavailable: 503,
     errors.PermissionDenied: 403,
     errors.Unauthenticated: 401,
@@ -29,6 +29,8 @@ TABLE: dict[type[Exception], int] = {
 MESSAGE_LIMIT = 1000
 """Characters of a message: it travels in a header line, of which aiohttp takes 8,190 bytes, and it may repeat what the
 caller sent."""
+
+NO_SPACE = "Not enough free disk space in the data folder: reading and removing go on, writing after space was freed"
 
 UNPARSABLE = b"Unparsable message"
 
@@ -53,6 +55,9 @@ def verdict(error: BaseException, random: Random) -> tuple[int, str]:
     """
     if isinstance(error, Refused):
         return error.status, str(error)[:MESSAGE_LIMIT]
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if full or isinstance(error, errors.NoSpace):
+        return 507, NO_SPACE
     if isinstance(error, errors.Closed):
         return 503, "The server is stopping"
     for kind in type(error).__mro__:

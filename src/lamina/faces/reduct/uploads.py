@@ -6,12 +6,12 @@ into the log, 64 KiB each at most; longer ones reach the disk in parts of about 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import Awaitable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from lamina.errors import LaminaError, NotFound
+from lamina.engine.records.write import finish_all
+from lamina.errors import InvalidArgument, LaminaError, NotFound
 from lamina.faces.reduct.body import ENDED, TOO_LONG, TOO_SHORT, Body, Pouring
 from lamina.faces.reduct.errors import Refused
 from lamina.faces.reduct.wanted import Wanted
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from lamina.engine.records.write import Write
     from lamina.faces.reduct.call import Call
     from lamina.records.labels import LabelSet
-    from lamina.storage.files import Buffer
 
 COMMIT_BYTES = 8 << 20
 """Inline contents of one batch that wait for its end in memory; a larger batch is committed in pieces."""
@@ -47,7 +46,11 @@ async def store_one(
         write = await call.run(bucket.open_write, entry, time_us, size, labels, content_type)
     try:
         if write.inline:
-            write.set_content(await _whole(call, size))
+            message = await call.receive()
+            content: bytes = message.get("body", b"")
+            if len(content) != size or message["type"] != "http.request" or message.get("more_body", False):
+                content = await _whole(call, message, size)
+            write.set_content(content)
         else:
             body = Body(call, TOO_SHORT)
             await _pour(call, body, write)
@@ -61,21 +64,16 @@ async def store_one(
         call.face.observer.wrote(bucket.name, name, 1, size)
 
 
-async def _whole(call: Call, size: int) -> Buffer:
-    """A body of so many bytes, in most cases what arrives first."""
-    message = await call.receive()
-    content: bytes = message.get("body", b"")
-    if len(content) == size and message["type"] == "http.request" and not message.get("more_body", False):
-        return content
-    parts = [content]
-    length = len(content)
-    if message["type"] == "http.request" and not message.get("more_body", False):
-        raise Refused(400, TOO_SHORT if length < size else TOO_LONG)
-    async for chunk in call.chunks():
-        length += len(chunk)
-        if length > size:
-            break
-        parts.append(chunk)
+async def _whole(call: Call, message: Mapping[str, Any], size: int) -> bytes:
+    """A body of so many bytes that did not come with its first message. Raises Refused, ClientGone."""
+    parts: list[bytes] = [message.get("body", b"")]
+    length = len(parts[0])
+    if message["type"] != "http.request" or message.get("more_body", False):
+        async for chunk in call.chunks():
+            length += len(chunk)
+            if length > size:
+                break
+            parts.append(chunk)
     if length != size:
         raise Refused(400, TOO_SHORT if length < size else TOO_LONG)
     return b"".join(parts)
@@ -121,16 +119,31 @@ async def store_batch(call: Call, bucket: Bucket | None, wanted: Sequence[Wanted
     return results
 
 
+async def _find_entries(call: Call, bucket: Bucket, names: Iterable[str]) -> dict[str, Entry | LaminaError]:
+    """Entries by name, missing ones made, or why one cannot be."""
+    found: dict[str, Entry | LaminaError] = {}
+    missing: list[str] = []
+    for name in names:
+        entry = bucket.find_entry(name)
+        if entry is None:
+            missing.append(name)
+        else:
+            found[name] = entry
+    if len(missing) > 1:
+        with contextlib.suppress(InvalidArgument):  # of one of the names: which one shows below
+            made = await call.run(bucket.ensure_entries, missing)  # one change of the catalog for all of them
+            return found | dict(zip(missing, made, strict=True))
+    for name in missing:
+        try:
+            found[name] = await make_entry(call, bucket, name)
+        except LaminaError as error:
+            found[name] = error
+    return found
+
+
 async def _open_all(call: Call, bucket: Bucket, wanted: Sequence[Wanted], opened: list[Write | LaminaError]) -> None:
     """Append to `opened` per record its write or why there is none; what is in there when this raises is claimed."""
-    entries: dict[str, Entry | LaminaError] = {}
-    for item in wanted:
-        if item.entry not in entries:
-            try:
-                entry = bucket.find_entry(item.entry)
-                entries[item.entry] = entry if entry is not None else await make_entry(call, bucket, item.entry)
-            except LaminaError as error:
-                entries[item.entry] = error
+    entries = await _find_entries(call, bucket, {item.entry: None for item in wanted})
     for i, (name, time_us, size, content_type, labels) in enumerate(wanted):
         found = entries[name]
         if isinstance(found, LaminaError):
@@ -200,25 +213,10 @@ async def _receive_all(
         await _settle(pouring.wait())
         raise
     if large:
-        await _finish_all(call, large)
+        await call.run(finish_all, large)
         complete += large
     if complete and bucket is not None:
         await call.face.commits.add(bucket, complete)
-
-
-async def _finish_all(call: Call, writes: Sequence[Write]) -> None:
-    """Make contents durable, on all threads at once: those that end together share syncs of their files."""
-    width = call.face.config.threads
-    running = [call.run(_finish, writes[first::width]) for first in range(min(width, len(writes)))]
-    ended = await asyncio.gather(*running, return_exceptions=True)
-    failure = next((error for error in ended if error is not None), None)
-    if failure is not None:
-        raise failure
-
-
-def _finish(writes: Sequence[Write]) -> None:
-    for write in writes:
-        write.finish()
 
 
 async def _abort(call: Call, writes: Sequence[Write]) -> None:

@@ -167,6 +167,19 @@ def test_interleaved_entries_read_right(plant):
     assert told(read) == told(read, by_time=False) == expected
 
 
+def test_new_entries_of_a_batch_are_made_in_one_change(plant):
+    bucket = plant.db.buckets.get("b")
+    ensure, made = bucket.ensure_entries, []
+    bucket.ensure_entries = lambda names: made.append(list(names)) or ensure(names)
+    headers = [(ENTRIES, "n1,n2,n3"), (START, "0"), *((f"x-reduct-{i}-0", "0,") for i in range(3))]
+    assert plant.post("/io/b/write", b"", headers).status == 200
+    assert made == [["n1", "n2", "n3"]]
+    headers = [(ENTRIES, "m1,m.2,m3"), (START, "0"), *((f"x-reduct-{i}-0", "0,") for i in range(3))]
+    answer = plant.post("/io/b/write", b"", headers)
+    assert [name for name in answer.headers if "error" in name] == ["x-reduct-error-1-0"]
+    assert plant.get("/b/b/m3").status == 200
+
+
 def test_records_of_entries_that_fail_are_told_by_index_and_delta(plant):
     plant.write("b/a", 100)
     headers = [(ENTRIES, "a,b"), (START, "100"), ("x-reduct-0-0", "1,"), ("x-reduct-1-0", "1,")]

@@ -65,6 +65,9 @@ def test_what_its_request_gave_up_is_not_committed():
         first.cancel()
         batch.cancel()
         await asyncio.sleep(0)
+        other = commits.add(bucket, [Write("y")])
+        other.cancel()
+        await asyncio.sleep(0)
         ((writes, commit),) = bucket.committed
         assert writes == [b]
         commit.done()
