@@ -1,4 +1,4 @@
-"""Bodies of the ops of kind `records` (storage/LOGFORMAT.md, section "records").
+"""Bodies of the ops of kind `records` (FORMAT.md, Ops; storage/LOGFORMAT.md has frames and op headers).
 
 APPEND  new records: rows, the label sets and content types they number, contents up to 64 KiB. LABELS: complete new
         label sets of records. REMOVE: times. EVICT: everything up to a time. Effects only: what a query or a policy
