@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lamina.engine.records.publish import AppendNote
@@ -200,31 +200,43 @@ class Commit:
 
 
 def commit(writes: Sequence[Write], submit: Callable[[Sequence[Op]], Ticket]) -> Commit:
-    """Queue records whose contents are there. Raises what submitting raises; the claims are free then."""
+    """Queue records whose contents are there. Raises what submitting raises; the claims of what was not queued are
+    free then, and what was queued is committed all the same."""
     by_entry: dict[int, list[Write]] = {}
     for write in writes:
         by_entry.setdefault(write.entry.id, []).append(write)
     tickets: list[Ticket] = []
-    batch: list[Op] = []
-    pending = 0
+    queued: list[Write] = []
     try:
-        for mine in by_entry.values():
-            for part in _parts(mine):
-                size = sum(write.size for write in part if write.content is not None)
-                if batch and pending + size > 2 * OP_BYTES:
-                    tickets.append(submit(batch))
-                    batch, pending = [], 0
-                batch.append(_op(part))
-                pending += size
-        if batch:
-            tickets.append(submit(batch))
+        for batch in _batches(by_entry.values()):
+            tickets.append(submit([_op(part) for part in batch]))
+            for part in batch:
+                queued += part
+                for write in part:
+                    write.committed()
     except Exception:
         for write in writes:
-            write.abort()
+            write.abort()  # a no-op for those that are queued
+        if queued:
+            Commit(tickets, queued).add_done_callback(lambda _: None)  # nobody waits: it looks after their claims
         raise
-    for write in writes:
-        write.committed()
     return Commit(tickets, writes)
+
+
+def _batches(by_entry: Iterable[list[Write]]) -> Iterator[list[list[Write]]]:
+    """What is submitted together: for each op its records."""
+    batch: list[list[Write]] = []
+    pending = 0
+    for mine in by_entry:
+        for part in _parts(mine):
+            size = sum(write.size for write in part if write.content is not None)
+            if batch and pending + size > 2 * OP_BYTES:
+                yield batch
+                batch, pending = [], 0
+            batch.append(part)
+            pending += size
+    if batch:
+        yield batch
 
 
 def _parts(writes: list[Write]) -> list[list[Write]]:
