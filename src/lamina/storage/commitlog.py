@@ -496,6 +496,8 @@ class CommitLog:
                 pass
             if self._poisoned is None:
                 self._writer.mark()
+        if self._queue:  # somebody came while the role was held here
+            self._hand_on()
 
     # Keeping and releasing
 
