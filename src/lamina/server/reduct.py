@@ -58,7 +58,7 @@ async def open_face(db: Database, tokens: Tokens | None, config: Config, jobs: J
         tokens,
         FaceConfig(
             base_path=config.api_base,
-            public_url=config.public_url,
+            public_url=f"{config.public_url}/" if config.public_url else "",
             instance_name=config.instance_name,
             instance_role=config.instance_role,
             batch=BatchLimits(

@@ -46,6 +46,7 @@ class Head(NamedTuple):
     names: list[str] | None  # of labels
     names_raw: bytes  # the header itself
     places: list[Place]
+    by_time: bool  # the headers came by (delta, entry index) instead
 
     def time_us(self, place: Place) -> int:
         return self.start_us + place.delta
@@ -96,14 +97,19 @@ def parse_head(headers: Sequence[Header]) -> Head:
         if not names_raw.strip():
             raise InvalidArgument("x-reduct-labels header is empty")
         names = decode_names(names_raw)
-    places.sort()
+    came, places = places, sorted(places)
+    by_time = came != places and came == sorted(places, key=_time_order)
     for place in places:
         shown = f"Invalid header 'x-reduct-{place.entry_index}-{place.delta}'"
         if place.entry_index >= len(entries):
             raise InvalidArgument(f"{shown}: entry index out of range")
         if start + place.delta > LAST_TIME:
             raise InvalidArgument(f"{shown}: must be an unix timestamp in microseconds")
-    return Head(entries, start, names, names_raw or b"", places)
+    return Head(entries, start, names, names_raw or b"", places, by_time)
+
+
+def _time_order(place: Place) -> tuple[int, int]:
+    return place.delta, place.entry_index
 
 
 def _index(name: bytes, index: bytes) -> int:
@@ -150,6 +156,12 @@ def parse_items(head: Head) -> list[Wanted]:
             labels = _applied.get((labels, value.ops)) or _apply(labels, value.ops)
         items.append(tuple.__new__(Wanted, (entry, start + delta, value.size, content_type, labels)))
     return items
+
+
+def in_time_order(head: Head, items: Sequence[Wanted]) -> tuple[list[Place], list[Wanted]]:
+    """Places and items of a batch as clients in JavaScript lay out its contents."""
+    pairs = sorted(zip(head.places, items, strict=True), key=lambda pair: _time_order(pair[0]))
+    return [place for place, _ in pairs], [item for _, item in pairs]
 
 
 def parse_changes(head: Head) -> list[tuple[Place, dict[str, str]]]:

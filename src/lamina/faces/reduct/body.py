@@ -39,12 +39,19 @@ class Body:
         self._at = min(start + limit, len(self._chunk))
         return memoryview(self._chunk)[start : self._at]
 
+    def at_hand(self, size: int) -> bytes | None:
+        """What `take` gives, where that needs no waiting; else None, and nothing is taken."""
+        start = self._at
+        if start + size > len(self._chunk):
+            return None
+        self._at = start + size
+        return self._chunk[start : self._at]
+
     async def take(self, size: int) -> bytes:
         """Exactly so many bytes, copied: the chunk, which may be much larger, need not outlive the request."""
-        start = self._at
-        if start + size <= len(self._chunk):
-            self._at = start + size
-            return self._chunk[start : self._at]
+        content = self.at_hand(size)
+        if content is not None:
+            return content
         parts = []
         while size:
             parts.append(await self.some(size))

@@ -127,6 +127,8 @@ def _base(call: Call, base_url: str | None) -> str:
             raise InvalidArgument(f"Invalid base_url provided for query link: {error}") from None
         if not host or parts.scheme not in ("http", "https"):
             raise InvalidArgument(f"Invalid base_url provided for query link: no host in {base_url!r}")
+        if not (base_url.isascii() and base_url.isprintable()) or " " in base_url:  # urlsplit overlooks line ends
+            raise InvalidArgument("Invalid base_url provided for query link: not all of it is visible ASCII")
         return base_url if base_url.endswith("/") else f"{base_url}/"
     config = call.face.config
     if config.public_url:

@@ -49,6 +49,8 @@ class Asked:
 
     def __init__(self, query: QueryEntry) -> None:
         """Raises InvalidArgument: a time or a number out of range, a condition that does not parse."""
+        if query.stop is not None and query.stop > LAST_TIME:
+            query.stop = None  # no record is that late; what clients make of a float in the wrong unit
         for name, value in (("start", query.start), ("stop", query.stop), ("ttl", query.ttl)):
             if value is not None and not 0 <= value <= LAST_TIME:
                 raise InvalidArgument(f"Invalid JSON: '{name}' is {value}, expected 0 .. 2**64 - 1")

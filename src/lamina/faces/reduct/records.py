@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.errors import InvalidArgument
+from lamina.engine.records.quota import refuse_beyond_limit
+from lamina.errors import InvalidArgument, NotFound
 from lamina.faces.reduct import contents, entries, reading
+from lamina.faces.reduct.errors import Refused
 from lamina.faces.reduct.headers import (
     DEFAULT_TYPE,
     LABEL_PREFIX,
@@ -19,7 +21,7 @@ from lamina.faces.reduct.headers import (
 from lamina.faces.reduct.uploads import store_one
 
 if TYPE_CHECKING:
-    from lamina.engine.records.bucket import Bucket
+    from lamina.engine.records.entry import Entry
     from lamina.engine.records.record import Record
     from lamina.faces.reduct.call import Call
 
@@ -38,6 +40,7 @@ async def write(call: Call) -> None:
     raw_type = fields.get(b"content-type")
     content_type = raw_type.decode("utf-8", "replace") if raw_type else DEFAULT_TYPE
     labels = label_set(tuple([header for header in headers if header[0].startswith(LABEL_PREFIX)]))
+    refuse_beyond_limit(call.face.db.records, size)  # before the bucket is looked up (contract 4)
     await store_one(call, call.bucket(), call.values[1], time_us, size, content_type, labels)
     await call.done()
 
@@ -48,22 +51,24 @@ async def read(call: Call) -> None:
     if time_us is None and "q" in call.query:
         await reading.answer_one(call)
         return
-    bucket = call.bucket()
-    if call.method == "HEAD":
-        found = bucket.existing_entry(call.values[1]).try_read(time_us)
-        record = found if found is not None else await call.run(_find, bucket, call.values[1], time_us)
-        await answer_record(call, record, contents.NOTHING)
-    else:
-        record, content = await call.run(_find_and_read, bucket, call.values[1], time_us)
-        await answer_record(call, record, content)
+    entry = call.bucket().existing_entry(call.values[1])
+    content = contents.NOTHING
+    try:
+        if call.method == "HEAD":
+            found = entry.try_read(time_us)
+            record = found if found is not None else await call.run(entry.read, time_us)
+        else:
+            record, content = await call.run(_find_and_read, entry, time_us)
+    except NotFound:
+        if time_us is not None and entry.is_claimed(time_us):
+            where = f"{entry.bucket.name}/{entry.name}"
+            raise Refused(425, f"Record with timestamp {time_us} in {where} is still being written") from None
+        raise
+    await answer_record(call, record, content)
 
 
-def _find(bucket: Bucket, entry: str, time_us: int | None) -> Record:
-    return bucket.existing_entry(entry).read(time_us)
-
-
-def _find_and_read(bucket: Bucket, entry: str, time_us: int | None) -> tuple[Record, contents.Contents]:
-    record = _find(bucket, entry, time_us)
+def _find_and_read(entry: Entry, time_us: int | None) -> tuple[Record, contents.Contents]:
+    record = entry.read(time_us)
     return record, contents.read([record])
 
 

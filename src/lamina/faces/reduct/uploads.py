@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from lamina.engine.records.write import finish_all
@@ -113,9 +115,10 @@ async def store_batch(call: Call, bucket: Bucket | None, wanted: Sequence[Wanted
     results = [found if isinstance(found, LaminaError) else None for found in opened]
     observer = call.face.observer
     if observer is not None:
-        for item, error in zip(wanted, results, strict=True):
-            if error is None:
-                observer.wrote(bucket.name, item.entry, 1, item.size)
+        for name, run in groupby(zip(wanted, results, strict=True), lambda pair: pair[0].entry):
+            sizes = [item.size for item, error in run if error is None]
+            if sizes:
+                observer.wrote(bucket.name, name, len(sizes), sum(sizes))
     return results
 
 
@@ -144,20 +147,26 @@ async def _find_entries(call: Call, bucket: Bucket, names: Iterable[str]) -> dic
 async def _open_all(call: Call, bucket: Bucket, wanted: Sequence[Wanted], opened: list[Write | LaminaError]) -> None:
     """Append to `opened` per record its write or why there is none; what is in there when this raises is claimed."""
     entries = await _find_entries(call, bucket, {item.entry: None for item in wanted})
-    for i, (name, time_us, size, content_type, labels) in enumerate(wanted):
+    for name, run in groupby(wanted, itemgetter(0)):
+        items = list(run)
         found = entries[name]
         if isinstance(found, LaminaError):
-            opened.append(found)
+            opened += [found] * len(items)
             continue
-        try:
-            write = bucket.try_open_write(found, time_us, size, labels, content_type)
-        except LaminaError as error:
-            opened.append(error)
+        many = bucket.try_open_many(found, [item[1:] for item in items]) if len(items) > 1 else None
+        if many is not None:
+            opened += many
             continue
-        if write is None:  # it would wait: the rest may, too, and goes to a thread in one piece
-            await call.run(_open_rest, bucket, wanted[i:], entries, opened)
-            return
-        opened.append(write)
+        for _, time_us, size, content_type, labels in items:
+            try:
+                write = bucket.try_open_write(found, time_us, size, labels, content_type)
+            except LaminaError as error:
+                opened.append(error)
+                continue
+            if write is None:  # it would wait: the rest may, too, and goes to a thread in one piece
+                await call.run(_open_rest, bucket, wanted[len(opened) :], entries, opened)
+                return
+            opened.append(write)
 
 
 def _open_rest(
@@ -194,7 +203,8 @@ async def _receive_all(
             if write is None:
                 await body.skip(item.size)
             elif write.inline:
-                write.set_content(await body.take(item.size))
+                content = body.at_hand(item.size)
+                write.set_content(await body.take(item.size) if content is None else content)
                 complete.append(write)
                 inline_bytes += item.size
                 if inline_bytes >= COMMIT_BYTES and bucket is not None:

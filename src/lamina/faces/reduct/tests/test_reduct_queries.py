@@ -27,6 +27,7 @@ def test_interval_is_half_open(plant):
     assert plant.times("/b/b/e", start=20, stop=50) == [20, 30, 40]
     assert plant.times("/b/b/e", start=20, stop=20) == []
     assert plant.times("/b/b/e") == list(range(0, 100, 10))
+    assert plant.times("/b/b/e", start=70, stop=10**21) == [70, 80, 90]  # a float in s, multiplied by a client
 
 
 def test_condition_selects(plant):

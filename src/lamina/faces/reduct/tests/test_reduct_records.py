@@ -43,6 +43,24 @@ def test_head_states_the_size_and_sends_nothing(plant):
     assert answer.labels == {"a": "1"}
 
 
+def test_record_that_is_being_written(plant):
+    plant.write("b/cam", 5)
+    bucket = plant.db.buckets.get("b")
+    write = bucket.open_write(bucket.existing_entry("cam"), 7, 3, (), "text/plain")
+    for answer in (plant.get("/b/b/cam?ts=7"), plant.head("/b/b/cam?ts=7")):
+        assert (answer.status, answer.error) == (425, "Record with timestamp 7 in b/cam is still being written")
+    assert plant.get("/b/b/cam").headers["x-reduct-time"] == "5"
+    write.abort()
+    assert plant.get("/b/b/cam?ts=7").status == 404
+
+
+def test_storage_limit_comes_before_the_bucket(plant):
+    plant.db.records.max_bytes = 10
+    assert plant.write("nope/cam", 5, b"x" * 5).status == 404
+    answer = plant.write("nope/cam", 5, b"x" * 50)
+    assert (answer.status, answer.error) == (500, "storage limit exceeded")
+
+
 def test_record_of_no_bytes(plant):
     plant.write("b/cam", 0)
     answer = plant.get("/b/b/cam?ts=0")
