@@ -99,10 +99,10 @@ def test_an_announced_size_lifts_the_limits_of_others():
 @pytest.mark.parametrize(
     ("coding", "body"),
     [
-        (b"gzip", gzip.compress(b"abc" * 100)[:-1]),
+        (b"gzip", gzip.compress(b"abc" * 100, mtime=0)[:-1]),
         (b"gzip", b"no gzip at all"),
         (b"gzip", zlib.compress(b"abc")),
-        (b"gzip", gzip.compress(b"abc") + b"rubbish"),
+        (b"gzip", gzip.compress(b"abc", mtime=0) + b"rubbish"),
         (b"zstd", zstd(b"abc" * 100)[:-1]),
         (b"zstd", b"no zstd at all"),
         (b"zstd", zstd(b"abc") + b"rubbish"),
