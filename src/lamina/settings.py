@@ -40,6 +40,8 @@ class Settings(NamedTuple):
     max_points: int = 2_000_000  # per op that travels through the log
     leaf_points: int = 2048  # C
     node_rows: int = 64  # K
+    seal_records: int = 65_536  # per entry; an index section of so many rows decodes in a millisecond a column
+    seal_bytes: int = 64 * MIB  # of contents, per entry; also where a payload file is full. Small quotas lower it
     background: bool = True  # upkeep thread; tests run upkeep by hand
 
     @property

@@ -159,8 +159,9 @@ class Database:
 
     def check_writable(self, essential: bool = False) -> None:
         self.check_open()
-        if self._failure is not None:
-            raise Unavailable("writing stopped after a failure; reads go on, reopen to recover") from self._failure
+        failure = self._failure or self.records.payloads.failed
+        if failure is not None:
+            raise Unavailable("writing stopped after a failure; reads go on, reopen to recover") from failure
         if self.upkeep.full and not essential:
             raise NoSpace("the disk is full: nothing can be flushed; reads go on, writes after space was freed")
         if self.tails_full:

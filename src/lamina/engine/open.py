@@ -183,8 +183,9 @@ def assemble(
             database_id=database_id,
             epoch=epoch,
         )
+        records = RecordReplay(store, log.proven_seq if settings.durability == "os" else None)
         recovered = Replay(
-            records=RecordReplay(store, log.proven_seq if settings.durability == "os" else None),
+            records=records,
             catalog=catalog,
             slots=slots,
             publisher=publisher,
@@ -210,6 +211,7 @@ def assemble(
         begins_late = any(damage.first_missing == applied_seq + 1 for damage in log.damage)
         damaged = bool(log.damage or recovered.gaps)
         _sweep(seams, catalog, segments, recovered, sealer, store, epoch, damaged, begins_late)
+        records.settle()
         parts = Parts(
             seams.path, database_id, epoch, settings, seams.files, seams.blobs, catalog, log, read, slots,
             publisher, sealer, metadata, leases, store, seams.clock, seams.random, lock,

@@ -54,7 +54,7 @@ class Filled(NamedTuple):
     entries: int
     sections: int
     missing: list[Missing]
-    unreferenced: list[int]  # payload files that neither sections nor the log name
+    strange: list[str]  # names of index segments and payload files that nothing in the catalog or the log refers to
 
 
 def survey(blobs: Blobs, database_id: bytes, epoch: int, progress: Progress | None = None) -> Rebuilt:
@@ -136,7 +136,6 @@ def rebuild(catalog: Catalog, blobs: Blobs, log: Log, found: Rebuilt, epoch: int
         delta.puts.append(row)
         delta.puts += [row for _, row in load_dump(blobs, row)]  # type: ignore[misc]
         delta.meta_applied_seq = applied
-    delta.puts += found.segments
     catalog.commit(delta)
     highest = max([highest, *(_object(row) for row in delta.puts)])
     for seq, change in _meta_changes(log):
@@ -150,15 +149,20 @@ def rebuild(catalog: Catalog, blobs: Blobs, log: Log, found: Rebuilt, epoch: int
     with catalog.snapshot() as snapshot:
         streams = {row.id for row in snapshot.rows("stream")}
         entries = {row.id for row in snapshot.rows("entry")}
+    strange = [row for row in found.segments if row.kind == records.KIND]
+    strange = [row for row in strange if not found.records.segments[row.id] & entries]
     roots = CatalogDelta(epoch)
+    roots.puts += [row for row in found.segments if row not in strange]
     roots.puts += [row for stream, (_, _, row) in found.roots.items() if stream in streams]
     catalog.commit(roots)
     sections, files, missing = found.records.fill(catalog, entries, found.payloads, epoch)
     for name, last in (("object", highest), ("segment", found.highest_segment)):
         if last:
             catalog.reserve(name, last)  # type: ignore[arg-type]
-    unreferenced = sorted(found.payloads.keys() - files - files_in_log(log.replay(0)))
-    return Filled(len(streams), len(roots.puts), len(entries), sections, missing, unreferenced)
+    unnamed = sorted(found.payloads.keys() - files - files_in_log(log.replay(0)))
+    names = [row.name for row in strange] + [records.payload_name(file) for file in unnamed]
+    kept = sum(stream in streams for stream in found.roots)
+    return Filled(len(streams), kept, len(entries), sections, missing, names)
 
 
 def _object(row: object) -> int:

@@ -103,15 +103,20 @@ class Blocks:
         # The block that records in order go into; kept out of `changed` until it is left.
         begin, records, content, size = self.at(-1) if self._begins else Block(0, 0, 0, 0)
         open_, dirty = bool(self._begins), False
+        offset = offset_length(content)  # of the next content
+        limit_size, limit_records = limits
         for time_us, length, base in zip(times, sizes, bases, strict=True):
             if time_us > last:
-                if not open_ or records >= limits.records or (records and content + length > limits.size):
+                if not open_ or records >= limit_records or (records and content + length > limit_size):
                     if dirty:
                         changed[begin] = Block(begin, records, content, size)
                     begin, records, content, size, open_ = time_us, 0, 0, 0, True
-                meta = base + offset_length(content) + offset_length(content + length)
+                    offset = 0
                 records += 1
                 content += length
+                meta = base + offset
+                offset = (content.bit_length() + 13) // 7 if content else 0  # as offset_length
+                meta += offset
                 size += length + meta
                 last, dirty = time_us, True
             else:
@@ -126,6 +131,7 @@ class Blocks:
                     begin, records, content, size = block
                 elif not open_:
                     begin, records, content, size, open_ = *block, True
+                offset = offset_length(content)
             metas.append(meta)
             total += length + meta
         if dirty:

@@ -52,6 +52,23 @@ def bounds(times: NDArray[np.uint64], start: int, stop: int) -> tuple[int, int]:
     return first, max(first, last)
 
 
+def _stretch(first: int, last: int) -> Index:
+    """The numbers first <= i < last, not to be changed."""
+    return _NUMBERS[first:last] if last <= len(_NUMBERS) else np.arange(first, last)
+
+
+_NUMBERS: Index = np.arange(1 << 17)
+"""1 MiB: what most sections need. To make it anew for each costs as much as comparing a column."""
+_NUMBERS.flags.writeable = False
+
+
+def _together(index: Index) -> Index | slice:
+    """A stretch cut by `_stretch` as a slice, which picks from a column without a copy; any other index as it is."""
+    if index.base is _NUMBERS and len(index) > 1 and index.strides == _NUMBERS.strides:
+        return slice(int(index[0]), int(index[-1]) + 1)
+    return index
+
+
 class SectionSource:
     """A sealed section as of a seq."""
 
@@ -76,7 +93,7 @@ class SectionSource:
         start = max(start, section.floor(seq) + 1)
         times = self.index.times
         first, last = bounds(times, start, stop)
-        found: Index = np.arange(first, last)
+        found = _stretch(first, last)
         if not len(found):
             return found
         dead: list[NDArray[np.uint32]] = []
@@ -99,11 +116,11 @@ class SectionSource:
         return found
 
     def times(self, index: Index) -> NDArray[np.uint64]:
-        return self.index.times[index]
+        return self.index.times[_together(index)]
 
     def label(self, name: str, index: Index) -> LabelColumn | None:
         column = self.index.label(name)
-        return None if column is None else LabelColumn(column.codes[index], column.values, column.numbers)
+        return None if column is None else LabelColumn(column.codes[_together(index)], column.values, column.numbers)
 
     def take(self, index: Index) -> Rows:
         return self.index.take(index)

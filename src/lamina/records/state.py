@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamina.records.labels import LabelSet
-from lamina.records.row import FOREVER, Rows
+from lamina.records.row import Rows
 from lamina.records.section import Section
 from lamina.records.tail import ROW_BYTES, Tail
 

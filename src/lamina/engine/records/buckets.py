@@ -14,8 +14,8 @@ from lamina.errors import AlreadyExists, Conflict, NotFound
 from lamina.records.names import check_bucket_name
 
 if TYPE_CHECKING:
-    from lamina.engine.records.entry_slot import EntrySlot
     from lamina.engine.records.bucket import Bucket
+    from lamina.engine.records.entry_slot import EntrySlot
     from lamina.engine.records.store import RecordStore
 
 

@@ -64,6 +64,16 @@ def claim(slot: EntrySlot, time_us: int, wait: bool) -> bool:
     return True
 
 
+def claim_behind(slot: EntrySlot, times: list[int]) -> bool:
+    """Claim ascending times that are behind everything the entry has; False, and nothing is claimed: they are not."""
+    with slot.claims:
+        if times[0] <= slot.high:
+            return False
+        slot.high = times[-1]
+        slot.pending.update(times)
+    return True
+
+
 def check_attachment(slot: EntrySlot, labels: LabelSet) -> None:
     """Rules for records of a $meta entry. Raises InvalidArgument."""
     members = dict(labels)

@@ -45,9 +45,10 @@ class Cursor:
     ) -> None:
         self._store = store
         self.slot = slot
-        self.state = slot.state if state is None else state
-        self.seq = self.state.seq if seq is None else seq
-        self._held: tuple[int, int] | None = store.begin_read(self.seq)
+        with store.reader():  # before the state is taken, or a seal in between could drop what the state still shows
+            self.state = slot.state if state is None else state
+            self.seq = self.state.seq if seq is None else seq
+            self._held: tuple[int, int] | None = store.begin_read(self.seq)
         self._start = 0 if start is None else start
         self._stop = LAST_TIME + 1 if stop is None else stop
         self._condition = condition
@@ -71,7 +72,7 @@ class Cursor:
         size = FIRST_ROWS
         for cluster in clusters(sections, reach, self._start, self._stop):
             batch = self._read(cluster, tail)
-            if self.slot.meta:
+            if self.slot.meta and len(batch):
                 batch = _without_removed(batch)
             at = 0
             while at < len(batch):

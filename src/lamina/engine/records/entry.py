@@ -10,7 +10,7 @@ import numpy as np
 
 from lamina.engine.records.record import Record, materialize
 from lamina.engine.records.settings import EntryInfo
-from lamina.engine.records.write import Write
+from lamina.engine.records.write import Write, finish_all
 from lamina.errors import InvalidArgument, LaminaError, NotFound
 from lamina.records.labels import LabelSet
 from lamina.storage.files import Buffer
@@ -97,6 +97,8 @@ class Entry:
         write = bucket.open_write(entry, at, size, label_set(labels), content_type)
         try:
             _give(write, [data] if whole else data)  # type: ignore[list-item,arg-type]
+            if not write.inline:
+                write.finish()
             commit = bucket.commit_writes([write])
         except BaseException:
             write.abort()
@@ -113,15 +115,24 @@ class Entry:
         writes: list[Write] = []
         try:
             for record in records:
+                write = None
                 try:
                     write = bucket.open_write(
                         entry, to_us(record.time), len(record.data), label_set(record.labels), record.content_type
                     )
-                    writes.append(write)
                     _give(write, [record.data])
-                    results.append(None)
-                except LaminaError as error:
+                except BaseException as error:
+                    if write is not None:
+                        write.abort()
+                    if not isinstance(error, LaminaError):
+                        raise
                     results.append(error)
+                else:
+                    writes.append(write)
+                    results.append(None)
+            large = [write for write in writes if not write.inline]
+            if large:
+                finish_all(large)
             commit = bucket.commit_writes(writes) if writes else None
         except BaseException:
             for write in writes:
@@ -194,6 +205,12 @@ class Entry:
             raise self._missing(time_us)
         return _record(slot, state.seq, found)
 
+    def is_claimed(self, time_us: int) -> bool:
+        """Whether a record of this time is being written. Raises NotFound (entry)."""
+        slot = self.slot
+        with slot.claims:
+            return time_us in slot.pending
+
     def _missing(self, time_us: int | None) -> NotFound:
         if time_us is None:
             return NotFound(f"No records found in entry {self.bucket.name}/{self.name}")
@@ -231,7 +248,7 @@ class Entry:
 
 
 def _give(write: Write, pieces: Iterable[Buffer]) -> None:
-    """Hand a content over, inline or to the disk."""
+    """Hand a content over, inline or to the disk, where it is to be finished."""
     if write.inline:
         parts = list(pieces)
         write.set_content(parts[0] if len(parts) == 1 else b"".join(parts))
@@ -240,7 +257,6 @@ def _give(write: Write, pieces: Iterable[Buffer]) -> None:
         view = memoryview(piece)
         for first in range(0, len(view), CHUNK_BYTES):
             write.write(view[first : first + CHUNK_BYTES])
-    write.finish()
 
 
 def label_text(value: object) -> str:

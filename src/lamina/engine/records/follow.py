@@ -9,6 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lamina.records.row import FOREVER
 from lamina.records.source import Batch, TailSource
@@ -64,11 +65,31 @@ class Follower:
                 self._tail, _, self._seen = tail.next
 
     def _rows(self, state: EntryState, first: int, stop: int) -> Batch:
-        """Rows of records new and alive; one whose labels were changed is not new."""
+        """Rows of records new and alive; one that a label update put in is not new, but stands for the one it replaced
+        if that was not given yet."""
         tail = state.tail
-        fresh = ~tail.updated[first:stop] & (tail.died[first:stop] == np.uint64(FOREVER))
-        fresh &= tail.rows["time"][first:stop] >= np.uint64(self._start)
-        order = np.flatnonzero(fresh) + first
+        fresh = ~tail.updated[first:stop] & (tail.rows["time"][first:stop] >= np.uint64(self._start))
+        alive = tail.died[first:stop] > np.uint64(state.seq)
+        order = np.flatnonzero(fresh & alive) + first
+        replaced = np.flatnonzero(fresh & ~alive) + first
+        if len(replaced):
+            order = np.append(order, _heirs(state, replaced))
         source = TailSource.of_rows(state, order)
         index = source.select(0, FOREVER + 1)
         return Batch(source.times(index), (source,), None, index)
+
+
+def _heirs(state: EntryState, replaced: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The living rows that label updates put in place of dead ones; none for those that were removed."""
+    tail = state.tail
+    updates = np.flatnonzero(tail.updated[: state.n])
+    rows = tail.rows[updates]
+    born = dict(zip(zip(rows["time"].tolist(), rows["seq"].tolist(), strict=True), updates.tolist(), strict=True))
+    found: list[int] = []
+    for row in replaced.tolist():
+        time_us, at = int(tail.rows["time"][row]), row
+        while at >= 0 and tail.died[at] <= state.seq:
+            at = born.get((time_us, int(tail.died[at])), -1)
+        if at >= 0:
+            found.append(at)
+    return np.array(found, np.intp)

@@ -166,8 +166,10 @@ class RecordPublisher:
         told: set[Callable[[], None]] = set()
         with self._lock:
             for seq, op in enumerate(group, first_seq):
+                if op.kind != ops.KIND:
+                    continue
                 note = op.note
-                if isinstance(note, Note) and note.entry.dead:
+                if note.entry.dead:  # type: ignore[attr-defined]
                     self._pass_over(note)
                 elif isinstance(note, AppendNote):
                     if seq > note.entry.state.seq:
@@ -186,7 +188,7 @@ class RecordPublisher:
         for feed in self.feeds:
             feed(first_seq, group)
 
-    def _pass_over(self, note: Note) -> None:
+    def _pass_over(self, note: object) -> None:
         """The entry was removed after the op was numbered: it is as if the op had come first."""
         if isinstance(note, AppendNote):
             bucket = note.entry.bucket

@@ -142,10 +142,11 @@ class Query:
         store = self._bucket.store
         if not self.continuous:
             return _Stream(slot, Cursor(store, slot, self._start, self._stop, self.condition, self._strict), None)
-        with store.publish_lock:
-            slot.listeners = (*slot.listeners, self._wake)
-            state = slot.state
-        cursor = Cursor(store, slot, self._start, None, self.condition, self._strict, state)
+        with store.reader():  # as in Cursor
+            with store.publish_lock:
+                slot.listeners = (*slot.listeners, self._wake)
+                state = slot.state
+            cursor = Cursor(store, slot, self._start, None, self.condition, self._strict, state)
         return _Stream(slot, cursor, Follower(slot, state, self._start or 0, cursor))
 
     def next_batch(
@@ -170,7 +171,8 @@ class Query:
             records: list[Record] = []
             size = headers = 0
             while len(records) < max_records and size <= max_bytes and headers <= max_header_bytes:
-                if not self._ahead and not self._read_ahead(max_records - len(records)):
+                # one more, so that whether anything follows needs no look of its own
+                if not self._ahead and not self._read_ahead(max_records - len(records) + 1):
                     break
                 record = self._ahead.popleft()
                 length = header_size(record) if header_size is not None else 0

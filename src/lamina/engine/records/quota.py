@@ -17,6 +17,7 @@ from lamina.storage.log import Op
 if TYPE_CHECKING:
     from lamina.engine.records.bucket import Bucket
     from lamina.engine.records.entry_slot import EntrySlot
+    from lamina.engine.records.store import RecordStore
 
 
 class QuotaLost(QuotaExceeded):
@@ -27,11 +28,15 @@ class StorageLimit(QuotaExceeded):
     """All buckets together have reached the configured limit."""
 
 
-def refuse(bucket: Bucket, size: int) -> None:
-    """Raises QuotaExceeded where a record of so many bytes must not begin."""
-    store = bucket.store
+def refuse_beyond_limit(store: RecordStore, size: int) -> None:
+    """Raises StorageLimit where a record of so many bytes must not begin, whatever its bucket."""
     if store.max_bytes is not None and store.total_bytes() + size > store.max_bytes:
         raise StorageLimit("storage limit exceeded")
+
+
+def refuse(bucket: Bucket, size: int) -> None:
+    """Raises QuotaExceeded where a record of so many bytes must not begin."""
+    refuse_beyond_limit(bucket.store, size)
     settings = bucket.settings
     if settings.quota_type == "HARD" and bucket.load + size > settings.quota_size:
         raise QuotaExceeded(f"Quota of '{bucket.name}' exceeded")
@@ -72,16 +77,27 @@ def _evict_oldest(bucket: Bucket) -> bool:
         slot.evicted_through = through
         slot.evicting += size
         bucket.load -= size
-    op = Op(ops.KIND, ops.EVICT, slot.id, [ops.evict_body(through)], EvictNote(slot, through, size))
+    note = EvictNote(slot, through, size)
     try:
-        bucket.store.submit([op], essential=True)
+        ticket = bucket.store.submit(
+            [Op(ops.KIND, ops.EVICT, slot.id, [ops.evict_body(through)], note)], essential=True
+        )
     except BaseException:
-        with bucket.lock:
-            bucket.load += size
-            slot.evicting -= size
-            slot.evicted_through = -1
+        _take_back(note)
         raise
+    ticket.add_done_callback(lambda ticket: _take_back(note) if ticket.error is not None else None)
     return True
+
+
+def _take_back(note: EvictNote) -> None:
+    """An eviction that came to nothing: what it was to free is still there."""
+    slot = note.entry
+    with slot.bucket.lock:
+        if not slot.dead:
+            slot.bucket.load += note.claimed
+            slot.evicting -= note.claimed
+            slot.evicted_through = -1
+        note.claimed = 0
 
 
 def shrink(bucket: Bucket) -> None:

@@ -44,11 +44,11 @@ class RecordsFound:
     def __init__(self) -> None:
         self.newest: dict[int, tuple[int, int, tuple[int, ...]]] = {}  # entry -> (segment, applied seq, section ids)
         self.rows: dict[int, tuple[int, RecordSectionRow]] = {}  # section id -> (segment that says so, row)
-        self.segments: set[int] = {0}  # that are there; 0: none is needed
+        self.segments: dict[int, set[int]] = {0: set()}  # those that are there -> entries in them; 0: none is needed
 
     def add(self, segment: SegmentReader) -> None:
         """Take in an index segment. Raises Corrupt; what was readable before that counts."""
-        self.segments.add(segment.id)
+        self.segments[segment.id] = {section.object_id for section in segment.sections}
         for section in segment.sections:
             described = read_segment_directory(section.directory)
             self._describe(section.object_id, segment.id, described)
@@ -85,7 +85,7 @@ class RecordsFound:
                         continue
                     row = self.rows[id][1]
                     named = decode_files(row.files)
-                    needed = {row.segment, deaths_segment(row)} - self.segments
+                    needed = {row.segment, deaths_segment(row)} - self.segments.keys()
                     missing += [Missing(entry, id, segment_name(KIND, segment)) for segment in sorted(needed)]
                     missing += [Missing(entry, id, payload_name(file)) for file in named if file not in payloads]
                     fresh.update(file for file in named if file in payloads)

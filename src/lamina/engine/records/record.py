@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from lamina.errors import NotFound
+import numpy as np
+
+from lamina.errors import Corrupt, NotFound
 from lamina.records import checksum
 from lamina.records.labels import LabelSet
 from lamina.records.row import RAW, Rows
+from lamina.storage.crc import crc32c
 
 if TYPE_CHECKING:
     from lamina.engine.records.entry_slot import EntrySlot
@@ -79,10 +82,20 @@ class Record:
                 if attempt:
                     raise
                 self._find_again()
+            except Corrupt:
+                if not self._went():
+                    raise
+                raise NotFound(f"Record {self.time_us} not found in entry {self.entry}: it was removed") from None
 
     def _find_again(self) -> None:
         """Sealing or compaction put the content elsewhere. Raises NotFound."""
         self._place = self._store.place_of(self._slot, self.time_us, self._seq)
+
+    def _went(self) -> bool:
+        """Whether it does not live any more: its space may have been given back, and reads as zeros then."""
+        state = self._slot.state
+        found = self._store.find(self._slot, state, self.time_us, state.seq)
+        return found is None or int(found.source.take(np.array([found.at]))["crc"][0]) != self._place[3]
 
     def __repr__(self) -> str:
         return f"<lamina.Record {self.entry} {self.time_us} {self.size} bytes>"
@@ -136,9 +149,19 @@ def _read_filed(records: Sequence[Record], which: list[int], found: list[memoryv
             found[i] = b"".join(records[i].chunks())
         return
     for i, content in zip(which, contents, strict=True):
-        file, where, _, crc, _ = records[i]._place
+        found[i] = _verified(records[i], content)
+
+
+def _verified(record: Record, content: memoryview) -> memoryview | bytes:
+    """Of at most 64 KiB, which are under one checksum. Raises Corrupt; NotFound where the space was given back."""
+    file, where, _, crc, _ = record._place
+    if crc32c(content) == crc:
+        return content
+    try:
         checksum.verify(content, crc, file, where)
-        found[i] = content
+    except Corrupt:
+        return b"".join(record.chunks())
+    return content
 
 
 def _read_inline(records: Sequence[Record], which: list[int], found: list[memoryview | bytes]) -> None:
@@ -162,8 +185,6 @@ def _read_inline(records: Sequence[Record], which: list[int], found: list[memory
                 found[i] = b"".join(records[i].chunks())
         else:
             for i in which[at:last]:
-                _, where, _, crc, _ = records[i]._place
-                content = data[where - first : where - first + records[i].size]
-                checksum.verify(content, crc, 0, where)
-                found[i] = content
+                where = records[i]._place[1]
+                found[i] = _verified(records[i], data[where - first : where - first + records[i].size])
         at = last

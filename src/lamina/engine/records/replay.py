@@ -47,6 +47,8 @@ class _Run:
         self.total = 0
         self.set_ids: dict[LabelSet, int] = {}
         self.type_ids: dict[str, int] = {}
+        self.numbers: dict[tuple[bytes, int, int], tuple[NDArray[np.uint32] | int, NDArray[np.uint32] | int]] = {}
+        """Of the tables of an op, as they stand in it."""
 
 
 class RecordReplay:
@@ -59,6 +61,7 @@ class RecordReplay:
         self._proven_seq = proven_seq
         self._slots: dict[int, EntrySlot | None] = {}
         self._tables: dict[tuple[bytes, int, int], tuple[list[LabelSet], list[str]]] = {}
+        self._lossy: dict[int, EntrySlot] = {}  # entries with records that are gone
         self.unread: list[str] = []  # what could not be applied because a section is damaged
         self._keep_after = self._queued_seq()
 
@@ -147,26 +150,32 @@ class RecordReplay:
         rows_end = begin + ops.HEAD.size + count * ROW.itemsize
         if rows_end + size > begin + length:
             raise Corrupt(f"APPEND op {seq} of {length} bytes announces {count} rows and {size} bytes of tables")
-        limits = BlockLimits(block_size, block_records)
-        if run.total and run.limits != limits:
-            self._flush(run, slot)
-            run.clear()
-        run.limits = limits
-        tables = bytes(data[rows_end : rows_end + size])
-        key = (tables, sets, types)
-        found = self._tables.get(key)
-        if found is None:
-            found = ops.decode_tables(tables, sets, types)
-            if len(self._tables) >= 10_000:
-                self._tables.clear()
-            self._tables[key] = found
+        if block_size != run.limits.size or block_records != run.limits.records:
+            if run.total:
+                self._flush(run, slot)
+                run.clear()
+            run.limits = BlockLimits(block_size, block_records)
+        key = (bytes(data[rows_end : rows_end + size]), sets, types)
+        numbers = run.numbers.get(key)
+        if numbers is None:
+            found = self._decoded(key)
+            numbers = run.numbers[key] = _numbers(run.set_ids, found[0]), _numbers(run.type_ids, found[1])
         run.rows.append(bytes(data[begin + ops.HEAD.size : rows_end]))
         run.counts.append(count)
-        run.sets.append(_numbers(run.set_ids, found[0]))
-        run.types.append(_numbers(run.type_ids, found[1]))
+        run.sets.append(numbers[0])
+        run.types.append(numbers[1])
         run.seqs.append(seq)
         run.bases.append(position + ops.HEAD.size + count * ROW.itemsize + size)
         run.total += count
+
+    def _decoded(self, key: tuple[bytes, int, int]) -> tuple[list[LabelSet], list[str]]:
+        found = self._tables.get(key)
+        if found is None:
+            found = ops.decode_tables(*key)
+            if len(self._tables) >= 10_000:
+                self._tables.clear()
+            self._tables[key] = found
+        return found
 
     def _flush(self, run: _Run, slot: EntrySlot) -> None:
         rows = np.frombuffer(b"".join(run.rows), ROW).copy()
@@ -177,7 +186,7 @@ class RecordReplay:
         rows["set"] = _renumbered(rows["set"], run.sets, run.counts)
         rows["type"] = _renumbered(rows["type"], run.types, run.counts)
         if self._proven_seq is not None:
-            rows = rows[self._whole(rows, self._proven_seq)]
+            rows = rows[self._whole(slot, rows, rows["seq"] <= np.uint64(self._proven_seq))]
         times, sizes = rows["time"].tolist(), rows["size"].tolist()
         plan = slot.blocks.plan_add(times, sizes, rows["meta"].tolist(), run.limits)
         rows["meta"] = plan.metas
@@ -188,22 +197,36 @@ class RecordReplay:
         slot.high = max(slot.high, plan.last)
         self._publisher._swap(slot, after, plan, 0)
 
-    def _whole(self, rows: Rows, proven_seq: int) -> NDArray[np.bool_]:
+    def settle(self) -> None:
+        """Have the catalog know which records are gone, before the log says of their ops that they are durable."""
+        if not self._lossy:
+            return
+        from lamina.engine.records.seal import RecordSealer
+
+        RecordSealer(self._store).seal([slot for slot in self._lossy.values() if not slot.dead])
+
+    def _whole(self, slot: EntrySlot, rows: Rows, proven: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Which of the rows have their contents. Reads those that may not."""
         whole = np.ones(len(rows), np.bool_)
-        for i in np.flatnonzero((rows["file"] != 0) & (rows["seq"] > np.uint64(proven_seq))).tolist():
+        for i in np.flatnonzero((rows["file"] != 0) & ~proven).tolist():
             _, size, where, stored, _, crc, file, _, _, _, codec = rows[i].item()
             try:
                 for _part in checksum.chunks(self._store.read_stored, file, where, size, stored, crc, codec):
                     pass
             except (Corrupt, NotFound):
                 whole[i] = False
+                self._lossy[slot.id] = slot
         return whole
 
     def _attach(self, slot: EntrySlot, seq: int, position: int, body: bytes) -> None:
         self._store.attachments.load(slot)
         found = ops.decode_append(body)
         rows = found.rows
+        if self._proven_seq is not None and seq > self._proven_seq:
+            rows = rows[self._whole(slot, rows, np.zeros(len(rows), np.bool_))]
+            if not len(rows):
+                self._publisher.replace(slot, slot.state, slot.state.changed(slot.state.sections, seq))
+                return
         note = AppendNote(
             slot,
             rows.tobytes(),

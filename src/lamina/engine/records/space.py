@@ -187,8 +187,8 @@ def release_files(store: RecordStore, bucket: Bucket) -> None:
         for section in state.sections:
             referenced.update(decode_files(section.row.files))
         if state.n:
-            rows, died = state.tail.rows[: state.n], state.tail.died[: state.n]
-            referenced.update(np.unique(rows["file"][~visible_dead(rows["seq"], died, pins)]).tolist())
+            tail, died = state.tail.rows[: state.n], state.tail.died[: state.n]
+            referenced.update(np.unique(tail["file"][~visible_dead(tail["seq"], died, pins)]).tolist())
     for file in known - referenced:  # nothing more is appended to a file that holds nothing alive
         store.payloads.close_file(file)
     unused = sorted(known - referenced - set(store.payloads.open_files(bucket.id)))

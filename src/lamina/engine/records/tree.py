@@ -12,8 +12,8 @@ from lamina.errors import AlreadyExists, InvalidArgument, NotFound
 from lamina.records.names import check_entry_name, is_meta, parents
 
 if TYPE_CHECKING:
-    from lamina.engine.records.entry_slot import EntrySlot
     from lamina.engine.records.bucket import Bucket
+    from lamina.engine.records.entry_slot import EntrySlot
 
 
 def ensure(bucket: Bucket, names: Sequence[str]) -> None:

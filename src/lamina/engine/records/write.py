@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from lamina.errors import InvalidArgument, NotFound
 from lamina.records import ops
 from lamina.records.checksum import checksum
 from lamina.records.labels import LabelSet
+from lamina.storage.crc import crc32c
 from lamina.storage.files import Buffer
 from lamina.storage.log import Op, Ticket
 
@@ -25,8 +25,6 @@ written twice (architecture section 7 row 10)."""
 
 OP_BYTES = 16 << 20
 """Contents put into one op: ops end at 48 MiB, and a smaller one is replayed in less memory."""
-
-_NUMBERS = struct.Struct("<III")  # set, type, codec: the end of a ROW
 
 TOO_LONG = "Content is bigger than in content-length"
 TOO_SHORT = "Content is smaller than in content-length"
@@ -77,7 +75,7 @@ class Write:
         if len(content) != self.size:
             raise InvalidArgument(TOO_LONG if len(content) > self.size else TOO_SHORT)
         self._content = content
-        self._crc = checksum(content)
+        self._crc = crc32c(content) if type(content) is bytes else checksum(content)
 
     def write(self, chunk: Buffer) -> None:
         """The next bytes of a record that is not inline; writes to the disk. Raises InvalidArgument, OSError."""
@@ -109,15 +107,16 @@ class Write:
         self._content = None
         self.bucket.release(self.entry, [self.time_us], self.claimed)
 
-    def row(self, where: int) -> bytes:
-        """As it stands in the op; `where`: of an inline content among the op's contents."""
+    def row(self, where: int, set: int, type: int) -> bytes:
+        """As it stands in the op; `where`: of an inline content among the op's contents; `set`, `type`: in its
+        tables."""
         upload = self._upload
+        file = 0
         if upload is None:
             assert self._content is not None, "committed before the content was given"
-            return ops.ONE.pack(self.time_us, self.size, where, self.size, 0, self._crc, 0, self.base, 0, 0, 0)
-        return ops.ONE.pack(
-            self.time_us, self.size, upload.where, self.size, 0, self._crc, upload.file, self.base, 0, 0, 0
-        )
+        else:
+            where, file = upload.where, upload.file
+        return ops.ONE.pack(self.time_us, self.size, where, self.size, 0, self._crc, file, self.base, set, type, 0)
 
     @property
     def content(self) -> Buffer | None:
@@ -145,58 +144,57 @@ def finish_all(writes: Sequence[Write]) -> None:
 class Commit:
     """Some writes under way: a ticket that takes the claims back where they fail."""
 
-    __slots__ = ("_released", "_writes", "tickets")
+    __slots__ = ("_over", "_parts")
 
-    def __init__(self, tickets: list[Ticket], writes: Sequence[Write]) -> None:
-        self.tickets = tickets
-        self._writes = writes
-        self._released = False
+    def __init__(self, parts: list[tuple[Ticket, list[Write]]]) -> None:
+        """Tickets, and the writes of each."""
+        self._parts = parts
+        self._over = False
 
     def wait(self) -> None:
-        """Return when all are durable and readable. Raises what the commit failed with; the claims are free then."""
-        try:
-            for ticket in self.tickets:
+        """Return when all are durable and readable. Raises what one of them failed with: then the others may have
+        come through, and the claims of those that did not are free."""
+        failed: Exception | None = None
+        for ticket, _ in self._parts:
+            try:
                 ticket.wait()
-        except Exception:
-            self.release()
-            raise
+            except Exception as error:
+                failed = failed or error
         self._through()
+        if failed is not None:
+            raise failed
 
     def add_done_callback(self, call: Callable[[Commit], None]) -> None:
         """Call on the thread with the commit role when all is done; it must not block."""
-        left = len(self.tickets)
+        left = len(self._parts)
 
         def done(_: Ticket) -> None:
             nonlocal left
             left -= 1
             if not left:
-                if self.error is not None:
-                    self.release()
-                else:
-                    self._through()
+                self._through()
                 call(self)
 
         if not left:
             call(self)
-        for ticket in self.tickets:
+        for ticket, _ in self._parts:
             ticket.add_done_callback(done)
 
     @property
     def error(self) -> BaseException | None:
-        return next((ticket.error for ticket in self.tickets if ticket.error is not None), None)
-
-    def release(self) -> None:
-        """Take the claims of a failed commit back. What a later reopening finds in the log is found then."""
-        if not self._released:
-            self._released = True
-            for write in self._writes:
-                write.bucket.release(write.entry, [write.time_us], write.claimed)
-            self._through()
+        return next((ticket.error for ticket, _ in self._parts if ticket.error is not None), None)
 
     def _through(self) -> None:
-        """Published, or of unknown fate: what becomes of their files is the catalog's affair now."""
-        for write in self._writes:
-            write.through()
+        """Published, or of unknown fate: what becomes of their files is the catalog's affair now, and what a later
+        reopening finds in the log is found then."""
+        if self._over:
+            return
+        self._over = True
+        for ticket, writes in self._parts:
+            for write in writes:
+                if ticket.error is not None:
+                    write.bucket.release(write.entry, [write.time_us], write.claimed)
+                write.through()
 
 
 def commit(writes: Sequence[Write], submit: Callable[[Sequence[Op]], Ticket]) -> Commit:
@@ -205,22 +203,20 @@ def commit(writes: Sequence[Write], submit: Callable[[Sequence[Op]], Ticket]) ->
     by_entry: dict[int, list[Write]] = {}
     for write in writes:
         by_entry.setdefault(write.entry.id, []).append(write)
-    tickets: list[Ticket] = []
-    queued: list[Write] = []
+    queued: list[tuple[Ticket, list[Write]]] = []
     try:
         for batch in _batches(by_entry.values()):
-            tickets.append(submit([_op(part) for part in batch]))
-            for part in batch:
-                queued += part
-                for write in part:
-                    write.committed()
+            ticket = submit([_op(part) for part in batch])
+            queued.append((ticket, [write for part in batch for write in part]))
+            for write in queued[-1][1]:
+                write.committed()
     except Exception:
         for write in writes:
             write.abort()  # a no-op for those that are queued
         if queued:
-            Commit(tickets, queued).add_done_callback(lambda _: None)  # nobody waits: it looks after their claims
+            Commit(queued).add_done_callback(lambda _: None)  # nobody waits: it looks after their claims
         raise
-    return Commit(tickets, writes)
+    return Commit(queued)
 
 
 def _batches(by_entry: Iterable[list[Write]]) -> Iterator[list[list[Write]]]:
@@ -260,7 +256,7 @@ def _op(writes: list[Write]) -> Op:
     if len(writes) == 1:
         (write,) = writes
         tables = write.bucket.tables(write.labels, write.content_type)
-        row = write.row(0)
+        row = write.row(0, 0, 0)
         contents: list[Any] = [write.content] if write.size and write.content is not None else []
         sets, types = [write.labels], [write.content_type]
         claimed = write.claimed
@@ -270,17 +266,17 @@ def _op(writes: list[Write]) -> Op:
         rows = bytearray()
         contents = []
         where = claimed = 0
+        labels: LabelSet | None = None
+        number = 0
         for write in writes:
-            packed = write.row(where)
-            numbers = (
-                set_ids.setdefault(write.labels, len(set_ids)),
-                type_ids.setdefault(write.content_type, len(type_ids)),
-            )
-            rows += packed[:-12]
-            rows += _NUMBERS.pack(*numbers, 0)
-            if write.content is not None:
+            if write.labels is not labels:  # mostly they are the same object, and hashing them costs as much as the row
+                labels = write.labels
+                number = set_ids.setdefault(labels, len(set_ids))
+            rows += write.row(where, number, type_ids.setdefault(write.content_type, len(type_ids)))
+            content = write.content
+            if content is not None:
                 where += write.size
-                contents.append(write.content)
+                contents.append(content)
             claimed += write.claimed
         row = bytes(rows)
         sets, types = list(set_ids), list(type_ids)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -43,6 +44,7 @@ class ModelEntry:
     def __init__(self, name: str) -> None:
         self.name = name
         self.records: Records = {}
+        self.writes: Counter[int] = Counter()  # ever
 
     @property
     def meta(self) -> bool:
@@ -60,6 +62,7 @@ class ModelEntry:
             for other in [t for t, old in self.records.items() if dict(old.labels)["key"] == key]:
                 del self.records[other]
         self.records[time] = held
+        self.writes[time] += 1
 
     def update(self, time: int, changes: Mapping[str, str]) -> None:
         labels = dict(self.records[time].labels)
@@ -73,8 +76,7 @@ class ModelEntry:
     def least_size(self) -> int:
         """Of what is reported: contents and metadata, without the offsets."""
         return sum(
-            len(held.content) + base_length(time, held.labels, held.content_type)
-            for time, held in self.records.items()
+            len(held.content) + base_length(time, held.labels, held.content_type) for time, held in self.records.items()
         )
 
     def most_size(self) -> int:

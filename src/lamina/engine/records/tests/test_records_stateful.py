@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from lamina.engine.records.tests.recordmodel import (
     rows_size,
     shown,
 )
+from lamina.engine.snapshot import Snapshot
 from lamina.engine.tests.machine import Machine
 from lamina.records.source import LAST_TIME
 from lamina.testing import MODES
@@ -49,7 +51,7 @@ label_values = st.sampled_from(["", "0", "1", "x", "2.5"])
 label_sets = st.dictionaries(st.sampled_from(["l", "m", "key"]), label_values, max_size=2)
 picks = st.integers(0, 1000)
 spans = st.one_of(st.none(), times)
-whens = st.sampled_from([None, None, {"&l": {"$eq": "x"}}, {"&m": {"$exists": True}}, {"&l": {"$gt": 0}}])
+whens = st.sampled_from([None, None, {"&l": {"$eq": "x"}}, {"$exists": "m"}, {"&l": {"$gt": 0}}])
 
 
 def fulfils(held: Held, when: dict[str, Any] | None) -> bool:
@@ -57,25 +59,31 @@ def fulfils(held: Held, when: dict[str, Any] | None) -> bool:
     labels = dict(held.labels)
     if when is None:
         return True
-    if "&m" in when:
+    if "$exists" in when:
         return "m" in labels
     if "$eq" in when["&l"]:
         return labels.get("l") == "x"
-    return labels.get("l") in ("1", "2.5", "x")  # a text stands above numbers
+    return labels.get("l") in ("1", "2", "2.5")  # a text that is no number is not above one
+
+
+Moment = list[tuple[ModelBucket, list[tuple[ModelEntry, Records]]]]
+"""What each entry had."""
 
 
 class RecordMachine(RuleBasedStateMachine):
-    @initialize(chosen=st.sampled_from(SETTINGS))
-    def boot(self, chosen) -> None:
+    @initialize(chosen=st.sampled_from(SETTINGS), n=st.integers(1, 10))
+    def boot(self, chosen, n) -> None:
         self.machine = Machine(TINY)
         self.buckets: list[ModelBucket] = []
         self.made = 0
         self.marks = contents(1)
-        self.pins: dict[str, list[tuple[ModelBucket, list[tuple[ModelEntry, Records]]]]] = {}
-        self.held: list[tuple[Any, list[tuple[int, Held]]]] = []
-        self.following: list[tuple[Query, ModelEntry, set[int], dict[bytes, int]]] = []
+        self.pins: dict[str, Moment] = {}
+        self.views: list[tuple[Snapshot, Moment]] = []
+        self.held: list[tuple[Query, list[tuple[int, Held]]]] = []
+        self.following: list[tuple[Query, ModelEntry, Counter[int], Counter[int]]] = []
         self.uploads: list[tuple[Any, ModelBucket, ModelEntry, int, Held]] = []
         self.create(chosen)
+        self.write_in_order(0, "a", n, 10)
 
     def teardown(self) -> None:
         if hasattr(self, "machine"):
@@ -84,10 +92,11 @@ class RecordMachine(RuleBasedStateMachine):
 
     def release(self) -> None:
         """What does not outlive the process."""
-        for query, *_ in (*self.held, *self.following):
-            query.close()
+        for open_, *_ in (*self.views, *self.held, *self.following):
+            open_.close()
         for write, *_ in self.uploads:
             write.abort()
+        self.views.clear()
         self.held.clear()
         self.following.clear()
         self.uploads.clear()
@@ -145,9 +154,11 @@ class RecordMachine(RuleBasedStateMachine):
     @rule(number=picks, chosen=st.sampled_from(SETTINGS))
     def update_settings(self, number, chosen) -> None:
         model, bucket = self.pick(number)
+        if self.uploads:  # what is under way counts, and cannot be evicted
+            return
         bucket.update(chosen)
         model.settings.update(chosen)
-        self.accept_eviction(model, 0)
+        self.accept_eviction(model)
 
     def forget(self, gone: list[ModelEntry]) -> None:
         """Uploads into what goes must be given up; followers of it end."""
@@ -191,33 +202,22 @@ class RecordMachine(RuleBasedStateMachine):
     def taken(self, entry: ModelEntry, time: int) -> bool:
         return time in entry.records or any(upload[2] is entry and upload[3] == time for upload in self.uploads)
 
-    def accept_eviction(self, model: ModelBucket, need: int) -> None:
-        """Quotas are kept; what went for them were the oldest of an entry, and only if they had to go."""
-        bucket = self.db.buckets.get(model.name)
+    def accept_eviction(self, model: ModelBucket, new: int = -1) -> None:
+        """A quota is kept, and what went for it were the oldest of an entry. Which block goes is tested elsewhere."""
         if model.settings["quota_type"] != "FIFO":
             return
-        assert bucket.info().size <= model.settings["quota_size"]
-        lost = False
+        bucket = self.db.buckets.get(model.name)
+        attached = sum(bucket.entry(entry.name).info().size for entry in model.entries.values() if entry.meta)
+        assert bucket.info().size <= max(model.settings["quota_size"], attached)
         for entry in model.entries.values():
             if entry.meta:
                 continue
             found = {record.time_us for record in bucket.entry(entry.name).query()}
-            gone = sorted(entry.records.keys() - found)
+            gone = entry.records.keys() - found
             if gone:
-                lost = True
-                assert gone == [time for time in sorted(entry.records) if time <= gone[-1] and time not in found]
-                assert all(time > gone[-1] for time in found - {self.newest})
+                assert all(time > max(gone) for time in found - {new})
                 for time in gone:
                     del entry.records[time]
-        if lost and not self.uploads:
-            before = sum(entry.most_size() for entry in model.entries.values())
-            assert before + need <= model.settings["quota_size"] + self.block_slack(model)
-
-    newest = -1
-
-    def block_slack(self, model: ModelBucket) -> int:
-        """At least one block less would not have done; how large blocks are is tested elsewhere."""
-        return 1 << 62
 
     @rule(number=picks, name=st.sampled_from(ENTRIES), time=times, size=sizes, labels=label_sets)
     def write(self, number, name, time, size, labels) -> None:
@@ -225,8 +225,6 @@ class RecordMachine(RuleBasedStateMachine):
         held = self.give(size, labels, name)
         entry = model.ensure(name)
         taken = self.taken(entry, time)
-        quota = model.settings["quota_size"]
-        self.newest = time
         try:
             bucket.entry(name).write(held.content, time, labels=dict(held.labels), content_type=held.content_type)
         except errors.AlreadyExists:
@@ -234,26 +232,17 @@ class RecordMachine(RuleBasedStateMachine):
         except errors.QuotaExceeded:
             assert model.settings["quota_type"] != "NONE"
             if model.settings["quota_type"] == "HARD":
-                assert bucket.load + size > quota
-            self.settle(model)
+                assert bucket.load + size > model.settings["quota_size"]
+            self.db.barrier()  # what was evicted for a record that was refused in the end
         else:
-            assert not taken or (time not in {r.time_us for r in ()} and not self.still_there(model, entry, time, held))
+            assert not taken
             entry.write(time, held)
-        self.accept_eviction(model, size)
-
-    def still_there(self, model: ModelBucket, entry: ModelEntry, time: int, held: Held) -> bool:
-        """Whether the old record of a time is there although a new one was taken: never, it must have been evicted."""
-        record = self.db.buckets.get(model.name).entry(entry.name).read(time)
-        return record.read() != held.content
-
-    def settle(self, model: ModelBucket) -> None:
-        """Evictions for a record that was refused in the end."""
-        self.db.barrier()
+        self.accept_eviction(model, time)
 
     @rule(
         number=picks,
         name=st.sampled_from(ENTRIES[:4]),
-        batch=st.lists(st.tuples(times, sizes, label_sets), min_size=1, max_size=12),
+        batch=st.lists(st.tuples(times, sizes, label_sets), min_size=2, max_size=12),
     )
     def write_many(self, number, name, batch) -> None:
         model, bucket = self.pick(number)
@@ -276,13 +265,31 @@ class RecordMachine(RuleBasedStateMachine):
             else:
                 assert isinstance(error, errors.AlreadyExists)
                 assert self.taken(entry, time)
-        self.newest = max(written, default=-1)
         self.db.barrier()
-        if model.settings["quota_type"] == "FIFO":
+        if model.settings["quota_type"] == "FIFO":  # one may have been evicted for the next of the batch
             found = {record.time_us for record in bucket.entry(name).query()}
             for time in [time for time in entry.records if time not in found]:
                 del entry.records[time]
-        self.accept_eviction(model, 0)
+        self.accept_eviction(model)
+
+    @rule(number=picks, name=st.sampled_from(ENTRIES[:4]), n=st.integers(1, 10), size=st.integers(0, 30))
+    def write_in_order(self, number, name, n, size) -> None:
+        model, bucket = self.pick(number)
+        bucket.ensure_entries([name])
+        entry = model.ensure(name)
+        after = min(max(entry.records, default=0), 1000)
+        for time in range(after + 1, after + n + 1):
+            held = self.give(size, {"l": str(time % 3)}, name)
+            if self.taken(entry, time):
+                continue
+            try:
+                bucket.entry(name).write(held.content, time, labels=dict(held.labels), content_type=held.content_type)
+            except errors.QuotaExceeded:
+                assert model.settings["quota_type"] != "NONE"
+                self.db.barrier()
+            else:
+                entry.write(time, held)
+            self.accept_eviction(model, time)
 
     @precondition(lambda self: len(self.uploads) < 2)
     @rule(number=picks, name=st.sampled_from(ENTRIES[:4]), time=times, size=st.sampled_from([65_537, 140_000]))
@@ -311,35 +318,35 @@ class RecordMachine(RuleBasedStateMachine):
             write.finish()
             self.db.buckets.get(model.name).commit_writes([write]).wait()
             entry.write(time, held)
-            self.newest = time
-            self.accept_eviction(model, 0)
+            self.accept_eviction(model, time)
         else:
             write.abort()
 
     # -- changing
 
-    @rule(number=picks, which=picks, changes=label_sets, remove=st.booleans())
+    @rule(number=picks, which=st.lists(picks, min_size=1, max_size=4), changes=label_sets, remove=st.booleans())
     def update(self, number, which, changes, remove) -> None:
         found = self.pick_entry(number)
         if found is None:
             return
-        model, entry, handle = found
+        _, entry, handle = found
         if entry.meta:
             changes = {"remove": "true"} if remove else {name: v for name, v in changes.items() if name != "key"}
         if not entry.records:
             with pytest.raises(errors.NotFound):
                 handle.update(5, changes)
             return
-        time = sorted(entry.records)[which % len(entry.records)]
-        handle.update(time, changes)
-        entry.update(time, changes)
+        for chosen in which:
+            time = sorted(entry.records)[chosen % len(entry.records)]
+            handle.update(time, changes)
+            entry.update(time, changes)
 
     @rule(number=picks, which=picks)
     def remove(self, number, which) -> None:
         found = self.pick_entry(number)
         if found is None:
             return
-        model, entry, handle = found
+        _, entry, handle = found
         time = sorted(entry.records)[which % len(entry.records)] if entry.records else 5
         if entry.meta:
             with pytest.raises(errors.InvalidArgument):
@@ -356,7 +363,7 @@ class RecordMachine(RuleBasedStateMachine):
         found = self.pick_entry(number)
         if found is None:
             return
-        model, entry, handle = found
+        _, entry, handle = found
         if start is not None and stop is not None and start > stop:
             start, stop = stop, start
         chosen = [
@@ -373,36 +380,53 @@ class RecordMachine(RuleBasedStateMachine):
 
     # -- upkeep
 
-    @rule()
-    def flush(self) -> None:
-        self.db.flush()
+    @rule(what=st.sampled_from(["flush", "flush", "upkeep", "upkeep", "later", "compact"]))
+    def upkeep(self, what) -> None:
+        if what == "flush":
+            self.db.flush()
+        elif what == "compact":
+            self.db.compact()
+        else:
+            if what == "later":
+                self.machine.clock.advance(700)
+            self.db.upkeep.run_once()
 
-    @rule()
-    def upkeep(self) -> None:
-        self.db.upkeep.run_once()
+    # -- looking back
 
+    def moment(self) -> Moment:
+        return [(model, model.frozen()) for model in self.buckets]
+
+    @precondition(lambda self: len(self.pins) < 2)
     @rule()
-    def compact(self) -> None:
-        self.db.compact()
+    def pin(self) -> None:
+        name = f"pin{len(self.pins)}"
+        self.db.snapshot(name).close()
+        self.pins[name] = self.moment()
+
+    @precondition(lambda self: self.pins)
+    @rule()
+    def unpin(self) -> None:
+        name, _ = self.pins.popitem()
+        self.db.drop_snapshot(name)
+
+    @precondition(lambda self: len(self.views) < 2)
+    @rule()
+    def look(self) -> None:
+        self.views.append((self.db.snapshot(), self.moment()))
 
     # -- lives
 
-    @rule()
-    def restart(self) -> None:
+    @rule(how=st.sampled_from(["restart", "kill", *MODES]), seed=st.integers(0, 1 << 30))
+    def live_on(self, how, seed) -> None:
         self.release()
         before = self.sizes()
-        self.machine.restart()
+        if how == "restart":
+            self.machine.restart()
+        elif how == "kill":
+            self.machine.kill()
+        else:
+            self.machine.lose_power(random.Random(seed), how)
         assert self.sizes() == before
-
-    @rule()
-    def kill(self) -> None:
-        self.release()
-        self.machine.kill()
-
-    @rule(seed=st.integers(0, 1 << 30), mode=st.sampled_from(MODES))
-    def lose_power(self, seed, mode) -> None:
-        self.release()
-        self.machine.lose_power(random.Random(seed), mode)
 
     def sizes(self) -> list[Any]:
         return [(bucket.name, bucket.info(), bucket.entry_infos()) for bucket in self.db.buckets]
@@ -470,14 +494,43 @@ class RecordMachine(RuleBasedStateMachine):
         query = begin(handle.bucket, [entry.name])
         self.held.append((query, sorted(entry.visible().items())))
 
-    @precondition(lambda self: self.held)
-    @rule()
-    def read_held(self) -> None:
-        """Records and labels as they were when the query began, whatever became of them since."""
-        query, expected = self.held.pop(0)
-        found = [shown(record) for record in drained(query, 3)]
-        query.close()
-        assert found == expected
+    @precondition(lambda self: len(self.following) < 2)
+    @rule(number=picks)
+    def follow(self, number) -> None:
+        found = self.pick_entry(number)
+        if found is not None and not found[1].meta:
+            _, entry, handle = found
+            query = begin(handle.bucket, [entry.name], continuous=True)
+            before = Counter(entry.writes)
+            before.subtract(entry.records.keys())
+            self.following.append((query, entry, before, Counter()))
+
+    @precondition(lambda self: self.pins or self.views or self.held or self.following)
+    @rule(done=st.booleans())
+    def look_back(self, done) -> None:
+        """Records and labels as they were, whatever became of them since."""
+        for name, moment in self.pins.items():
+            with self.db.open_snapshot(name) as snapshot:
+                check_moment(snapshot, moment)
+        for snapshot, moment in self.views:
+            check_moment(snapshot, moment)
+        for query, expected in self.held:
+            assert [shown(record) for record in drained(query, 3)] == expected
+            query.close()
+        self.held.clear()
+        for query, entry, before, given in self.following:
+            self.catch_up(query, entry, given)
+            assert all(given[time] <= entry.writes[time] - before[time] for time in given)
+        if done and self.views:
+            self.views.pop()[0].close()
+
+    def catch_up(self, query: Query, entry: ModelEntry, given: Counter[int]) -> None:
+        """All that live are given, since then or before."""
+        for record in drained(query, 3):
+            given[record.time_us] += 1
+            if record.time_us in entry.records:
+                assert record.read() == entry.records[record.time_us].content
+        assert entry.records.keys() <= given.keys()
 
     @invariant()
     def everything_is_the_models(self) -> None:
@@ -509,6 +562,20 @@ class RecordMachine(RuleBasedStateMachine):
                 assert entry.least_size() <= told.size <= entry.most_size()
                 total += told.size
             assert info.size == total
+
+
+def check_moment(snapshot: Snapshot, moment: Moment) -> None:
+    for model, entries in moment:
+        expected = sorted((entry.name, sorted(records.items())) for entry, records in entries if records)
+        found = []
+        for view in snapshot.bucket(model.name).entries():
+            records = [shown(record) for record in view.query()]
+            if records:
+                found.append((view.name, records))
+                if not view.name.endswith("$meta"):
+                    assert view.read().time_us == records[-1][0]
+                    assert shown(view.read(records[0][0])) == records[0]
+        assert sorted(found) == expected
 
 
 TestRecords = RecordMachine.TestCase
