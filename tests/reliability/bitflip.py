@@ -1,6 +1,6 @@
 """R5: one bit of one file is wrong. It is reported or harmless, never a wrong answer, and the rest stays readable.
 
-python -m tests.reliability.bitflip --class segment|log|catalog --n 1000 [--seed S]
+python -m tests.reliability.bitflip --class segment|log|catalog|index|payload --n 1000 [--seed S]
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from lamina.catalog.sqlite import SqliteCatalog
 from lamina.engine.database import Database
 from lamina.storage.logfile import FRAME_MAGIC, HEADER_BYTES, MARK, Framing, decode_header
 from lamina.testing import CrashStates, ManualClock, materialise
-from tests.reliability.oracle import Fact, stream_uuid
+from tests.reliability.oracle import Fact, holdings, loosely_held, stream_uuid
 from tests.reliability.record import CatalogState, Recording
 from tests.reliability.report import Report, fast_folder
 from tests.reliability.workload import WORKLOADS
 
-CLASSES = ("segment", "log", "catalog")
+CLASSES = ("segment", "log", "catalog", "index", "payload")
 STEPS = 40
 FLIPS_PER_RECORDING = 50
 
@@ -45,6 +45,7 @@ class World:
             for (kind, n), fact in self.recording.model.facts.items()
             if kind == "stream" and isinstance(fact, Fact)
         }
+        self.buckets = self.recording.model.buckets()
         self.folder = folder
         self._sqlite = f"{folder}/catalog.{workload}.{seed}"
         self.catalog.catalog().backup(self._sqlite)
@@ -52,7 +53,9 @@ class World:
     def files(self, kind: str) -> list[str]:
         if kind == "catalog":
             return [self._sqlite]
-        prefix = {"segment": "segments/", "log": "log/"}[kind]
+        prefix = {"segment": "segments/", "log": "log/", "index": "segments/records/", "payload": "segments/payload/"}[
+            kind
+        ]
         return sorted(path for path, data in self.state.items() if path.startswith(prefix) and data)
 
     def is_proven(self) -> bool:
@@ -146,6 +149,17 @@ def _look(world: World, db: Database, path: str) -> tuple[str, str]:
                 if db.degraded:
                     continue  # what is missing was reported
                 return "silent", f"stream {number} at {version}: {len(samples)} points, not {len(points)}"
+    for number, held in world.buckets.items():
+        wrong = loosely_held(db, number, [held], bool(db.degraded))
+        if wrong:
+            return "silent", wrong
+        seen = holdings(db, number)
+        damaged = [record.wrong for record in seen.records if record.wrong] if seen is not None else []
+        elsewhere = [text for text in damaged if path.startswith("segments/") and path[9:] not in text]
+        if elsewhere:
+            return "rest", elsewhere[0]
+        if damaged:
+            reported = damaged[0]
     if silent and not reported:
         return "silent", silent
     return ("reported", reported) if reported else ("harmless", "")
@@ -153,7 +167,9 @@ def _look(world: World, db: Database, path: str) -> tuple[str, str]:
 
 def run(report: Report, kind: str, n: int, seed: int, stop_at: int = 10) -> Counter[str]:
     outcomes: Counter[str] = Counter()
-    workloads = ["edits", "many", "metadata", "compaction"]
+    workloads = ["edits", "many", "metadata", "compaction"] if kind == "segment" else ["records", "rings"]
+    if kind in ("log", "catalog"):
+        workloads = ["edits", "records", "many", "metadata", "rings", "compaction"]
     with tempfile.TemporaryDirectory(prefix="lamina-flips-", dir=fast_folder()) as folder:
         for begin in range(0, n, FLIPS_PER_RECORDING):
             number = seed + begin // FLIPS_PER_RECORDING
@@ -163,7 +179,10 @@ def run(report: Report, kind: str, n: int, seed: int, stop_at: int = 10) -> Coun
                 continue
             rng = random.Random(f"{kind} {number}")
             for _ in range(min(FLIPS_PER_RECORDING, n - begin)):
-                path = rng.choice(world.files(kind))
+                files = world.files(kind)
+                if not files:
+                    break  # nothing was sealed
+                path = rng.choice(files)
                 bit = world.choose(path, rng)
                 report.cases += 1
                 try:

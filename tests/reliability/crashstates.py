@@ -24,7 +24,7 @@ from lamina.storage.local import LocalFiles
 from lamina.testing import MODES, CrashStates, ManualClock, RecordingFiles, materialise, write_state
 from lamina.testing.crashstates import Mode
 from tests.reliability import syscalls
-from tests.reliability.oracle import Effect, Fact, Key, Model, Step, observed, verify
+from tests.reliability.oracle import Effect, Fact, Holdings, Key, Model, Step, Stored, observed, same, verify
 from tests.reliability.record import CatalogState, RecordedCatalog, Recording, Wrap, progress, reopen
 from tests.reliability.report import Report, fast_folder
 from tests.reliability.workload import DURABLE, WORKLOADS, Steps, perform
@@ -64,7 +64,7 @@ def check_state(
     try:
         if moments:
             seen = observed(db, {key for moment in moments for key in moment})
-            found = [moment for moment in moments if all(fact == moment.get(key) for key, fact in seen.items())]
+            found = [moment for moment in moments if all(same(fact, moment.get(key)) for key, fact in seen.items())]
             if not found:
                 return [f"what is there was at no moment since the last sync: {seen}"]
             facts, in_flight = found[0], []
@@ -106,7 +106,7 @@ def settled(db: Database, facts: dict[Key, Any], in_flight: list[Effect], model:
     now.points = {stream: list(points) for stream, points in model.points.items()}
     for effect in in_flight:
         seen = observed(db, effect.facts)
-        done = all(seen[key] == value or (isinstance(value, dict) and seen[key]) for key, value in effect.facts.items())
+        done = all(same(seen[key], value) for key, value in effect.facts.items())
         if done and effect.facts:
             now.facts.update(effect.facts)
             for stream, points in effect.points.items():
@@ -130,6 +130,14 @@ def write_more(db: Database, model: Model, rng: random.Random) -> None:
     steps += [Step("flush_all")] if rng.random() < 0.5 else [Step("upkeep")]
     if model.living():
         steps.append(Step("delete", (model.living()[0], 6, 7)))
+    steps.append(Step("bucket", (number, 0)))
+    for bucket, fact in [*model.buckets().items(), (number, Holdings(0, ()))]:
+        late = max((record.time_us for record in fact.records), default=0) + 1
+        size = rng.choice((40, 70_000))
+        steps += [Step("record", (bucket, Stored("late", late + i, size, ()))) for i in range(3)]
+        steps.append(Step("label", (bucket, "late", late + 2, {"x": "y"})))
+        if not fact.quota:
+            steps.append(Step("unrecord", (bucket, "late", late)))
     if rng.random() < 0.2:
         steps.append(Step("compact"))
     for step in steps:

@@ -10,7 +10,7 @@ import argparse
 import errno
 import random
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -23,7 +23,20 @@ from lamina.testing import FaultyFiles, ManualClock, RecordingFiles, materialise
 from lamina.testing.crashstates import CrashStates, Mark, Mode, Sync, Write
 from lamina.testing.faulty_catalog import FaultyCatalog
 from tests.reliability.crashstates import _Unclosed
-from tests.reliability.oracle import NOTHING, Effect, Fact, Model, Points, Step, observed, stream_uuid, verify
+from tests.reliability.oracle import (
+    NOTHING,
+    Effect,
+    Fact,
+    Model,
+    Points,
+    Step,
+    Stored,
+    loosely_held,
+    observed,
+    same,
+    stream_uuid,
+    verify,
+)
 from tests.reliability.record import RecordedCatalog, Recording, Wrap, reopen
 from tests.reliability.report import Report
 from tests.reliability.workload import DURABLE, WORKLOADS, Steps, perform
@@ -199,12 +212,15 @@ class Case:
         number = 900
         for _ in range(3):
             number += 1
-            for step in (Step("create", (number, "late", f"n{number}")), Step("insert", (number, [1], [1.0], "never"))):
-                effect = (
-                    self.model.effect(step)
-                    if step.kind == "create" or ("stream", number) in self.model.facts
-                    else NOTHING
-                )
+            for step in (
+                Step("create", (number, "late", f"n{number}")),
+                Step("insert", (number, [1], [1.0], "never")),
+                Step("bucket", (number, 0)),
+                Step("record", (number, Stored("late", 1, 70_000 if number % 2 else 30, ()))),
+            ):
+                about = "stream" if step.kind in ("create", "insert") else "bucket"
+                known = step.kind in ("create", "bucket") or (about, number) in self.model.facts
+                effect = self.model.effect(step) if known else NOTHING
                 try:
                     perform(self.db, step)
                 except (errors.LaminaError, OSError):
@@ -221,7 +237,7 @@ class Case:
         still: list[Effect] = []
         for effect in self.doubtful:
             seen = observed(self.db, effect.facts)
-            if effect.facts and all(_seen(seen[key], value) for key, value in effect.facts.items()):
+            if effect.facts and all(same(seen[key], value) for key, value in effect.facts.items()):
                 self.model.apply(effect)
             else:
                 still.append(effect)
@@ -309,14 +325,15 @@ def run_recovery(report: Report, sites: int, seed: int) -> None:
                 report.fail(f"{call} at site {nth} of a recovery", wrong, command)
 
 
-def _seen(seen: Any, value: Any) -> bool:
-    return seen is True if isinstance(value, dict) else bool(seen == value)
-
-
-def loosely(db: Database, model: Model, doubtful: Iterable[Effect], *, allow_less: bool) -> list[str]:
+def loosely(db: Database, model: Model, doubtful: Sequence[Effect], *, allow_less: bool) -> list[str]:
     """What is wrong or silently missing. Errors and reported losses are fine."""
     reported = bool(db.degraded or db.version_gaps or allow_less)
     for (kind, number), fact in model.facts.items():
+        if kind == "bucket":
+            versions = [fact, *(effect.facts[kind, number] for effect in doubtful if (kind, number) in effect.facts)]
+            wrong = loosely_held(db, number, versions, bool(db.degraded) or allow_less)
+            if wrong:
+                return [wrong]
         if kind != "stream" or not isinstance(fact, Fact):
             continue
         allowed: dict[int, Points] = {}

@@ -9,7 +9,7 @@ import random
 import shutil
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import lamina
@@ -17,12 +17,14 @@ from lamina import errors
 from lamina.catalog.memory import MemoryCatalog
 from lamina.engine import retention
 from lamina.engine.database import Database
+from lamina.ops import directory as ops
 from lamina.ops import doctor
+from lamina.records.manifest import decode_files
 from lamina.storage.memory import MemoryFiles
 from lamina.testing import ManualClock
 from tests.reliability.crashstates import _Unclosed
 from tests.reliability.faults import loosely
-from tests.reliability.oracle import Model, stream_uuid, verify
+from tests.reliability.oracle import DIFFERS, Model, Step, Stored, holdings, stream_uuid, verify
 from tests.reliability.record import reopen
 from tests.reliability.report import Report, fast_folder
 from tests.reliability.workload import SMALL, WORKLOADS, Steps, perform
@@ -64,7 +66,8 @@ class Directory:
             return verify(db, self.model.facts, [], self.model.content, random.Random(seed), versions=100)
 
     def segments(self) -> list[Path]:
-        return sorted((self.path / "segments").rglob("*.seg"))
+        """Payload files too."""
+        return sorted(path for path in (self.path / "segments").rglob("*.*") if path.suffix in (".seg", ".dat"))
 
 
 def copy_catalog(source: Path, target: Path) -> None:
@@ -142,7 +145,7 @@ def segment_stale(directory: Directory, seed: int) -> list[str]:
 def segment_extra(directory: Directory, seed: int) -> list[str]:
     """A copy of a segment under a name of its own changes nothing."""
     chosen = random.Random(seed).choice(directory.segments())
-    extra = chosen.with_name("000003e8.seg")
+    extra = chosen.with_name("000003e8" + chosen.suffix)
     shutil.copy(chosen, extra)
     return directory.verify(seed)
 
@@ -150,7 +153,9 @@ def segment_extra(directory: Directory, seed: int) -> list[str]:
 def _readable_but(directory: Directory, damaged: Path) -> list[str]:
     findings = [finding.place for finding in doctor.verify(directory.path)]
     name = str(damaged.relative_to(directory.path))
-    kept = any(name == place or place.startswith("stream ") for place in findings)
+    kept = not _is_needed(directory, damaged) or any(
+        name == place or place.startswith(("stream ", "b")) for place in findings
+    )
     try:
         db = directory.open()
     except errors.LaminaError:
@@ -161,6 +166,14 @@ def _readable_but(directory: Directory, damaged: Path) -> list[str]:
         with suppress(errors.LaminaError):  # what is gone can stop the flush of a close
             db.close()
     return wrong or ([] if kept else [f"{name}: doctor says nothing; it found {findings}"])
+
+
+def _is_needed(directory: Directory, damaged: Path) -> bool:
+    """Of a payload file: whether anything that is alive lies in it. All others are."""
+    if damaged.suffix != ".dat":
+        return True
+    with closing(ops.Directory(directory.path).catalog()) as catalog, catalog.snapshot() as snapshot:
+        return any(int(damaged.stem, 16) in decode_files(row.files) for row in snapshot.rows("record_section"))
 
 
 def second_writer(seed: int) -> list[str]:
@@ -252,6 +265,58 @@ def rebuilt_without_log(folder: str) -> list[str]:
     return wrong
 
 
+def payload_exchanged(seed: int) -> list[str]:
+    """Files of contents took each other's place: each content is sound in itself, and not the one that is asked for."""
+    with tempfile.TemporaryDirectory(prefix="lamina-losses-", dir=fast_folder()) as folder:
+        path = Path(folder) / "db"
+        with lamina.open(path, settings=SMALL) as db:
+            for number in (1, 2):
+                perform(db, Step("bucket", (number, 0)))
+                perform(db, Step("record", (number, Stored("x", seed, 200_000, ()))))
+        first, second = sorted((path / "segments/payload").rglob("*.dat"))
+        contents = [place.read_bytes() for place in (first, second)]
+        for place, own, other in ((first, *contents), (second, *reversed(contents))):
+            place.write_bytes(own[:4096] + other[4096:])
+        findings = list(doctor.verify(path))
+        if len(findings) != 2:
+            return [f"doctor says {findings} of two exchanged contents"]
+        with lamina.open(path, settings=SMALL) as db:
+            seen = [holdings(db, number) for number in (1, 2)]
+        return [
+            f"answered {record}"
+            for held in seen
+            for record in (held.records if held is not None else ())
+            if not record.wrong or record.wrong.startswith(DIFFERS)
+        ]
+
+
+def evicted_then_rebuilt(seed: int) -> list[str]:
+    """What was evicted or removed whole stays gone when catalog and log are lost, though nobody wrote there since."""
+    with tempfile.TemporaryDirectory(prefix="lamina-losses-", dir=fast_folder()) as folder:
+        path = Path(folder) / "db"
+        with lamina.open(path, settings=SMALL) as db:
+            perform(db, Step("bucket", (1, 400_000)))
+            for entry, begin, n in (("x", seed, 4), ("z", 1000 + seed, 8)):
+                for i in range(n):
+                    perform(db, Step("record", (1, Stored(entry, begin + i, 60_000, ()))))
+                    db.upkeep.run_once()  # gives back what was evicted
+                    if i % 4 == 3:
+                        db.flush()
+            perform(db, Step("bucket", (2, 0)))
+            perform(db, Step("record", (2, Stored("x", seed, 30, ()))))
+            db.flush()
+            perform(db, Step("unrecord", (2, "x", seed)))
+            db.flush()
+            db.compact()
+            before = [holdings(db, number) for number in (1, 2)]
+        for place in [*path.glob("catalog.sqlite*"), *(path / "log").iterdir()]:
+            place.unlink()
+        list(doctor.rebuild_catalog(path))
+        with lamina.open(path, settings=SMALL) as db:
+            after = [holdings(db, number) for number in (1, 2)]
+        return [] if before == after else [f"before {before}, after {after}"]
+
+
 DIRECTORY_CASES: dict[str, Callable[[Directory, int], list[str]]] = {
     "catalog-lost": catalog_lost,
     "catalog-zeroed": catalog_zeroed,
@@ -264,6 +329,8 @@ PLAIN_CASES: dict[str, Callable[[int], list[str]]] = {
     "second-writer": second_writer,
     "reader-across-compaction": reader_across_compaction,
     "clock-jump": clock_jump,
+    "payload-exchanged": payload_exchanged,
+    "evicted-then-rebuilt": evicted_then_rebuilt,
 }
 CASES = (*DIRECTORY_CASES, *PLAIN_CASES)
 
@@ -280,7 +347,7 @@ def run(report: Report, name: str, seed: int, rounds: int = 1) -> Report:
             if wrong:
                 report.fail(case, wrong, command)
             continue
-        for workload in ("edits", "many", "metadata", "rotation", "compaction"):
+        for workload in ("edits", "many", "metadata", "rotation", "compaction", "records", "rings"):
             for round_ in range(rounds):
                 report.cases += 1
                 with tempfile.TemporaryDirectory(prefix="lamina-losses-", dir=fast_folder()) as folder:

@@ -1,8 +1,9 @@
 """What must be readable after a crash, and comparing a database with it.
 
 A workload is a list of steps. The model says what each step does to the *facts*: for every stream its version, oldest
-kept version and metadata; for every named snapshot the version of each stream. After a crash every acknowledged fact
-must be there. A step in flight is there as a whole or not at all. All versions hold exactly the model's points.
+kept version and metadata; for every named snapshot the version of each stream; for every bucket its records with
+their labels, whose contents follow from their names. After a crash every acknowledged fact must be there. A step in
+flight is there as a whole or not at all. All versions hold exactly the model's points.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ FIRST = 10
 BURNT = "burnt"  # the fact of an obliterated stream
 
 Points = list[Point]
-Key = tuple[str, Any]  # ("stream", number) or ("pin", name)
+Key = tuple[str, Any]  # ("stream", number), ("pin", name) or ("bucket", number)
+Labels = tuple[tuple[str, str], ...]
 Content = Callable[[int, int], Points]  # (stream, version) -> its points
 
 
@@ -34,6 +36,25 @@ class Fact(NamedTuple):
     tags: tuple[tuple[str, str], ...]
     annotations: tuple[tuple[str, str], ...]
     property_version: int
+
+
+class Stored(NamedTuple):
+    """One record; its content is `content_of` the rest. `wrong`: what is the matter with it in the database."""
+
+    entry: str
+    time_us: int
+    size: int
+    labels: Labels
+    wrong: str = ""
+
+
+class Holdings(NamedTuple):
+    """What there is to know of a bucket. Of one with a quota the model holds everything ever written: the oldest of
+    each entry may have gone."""
+
+    quota: int  # FIFO; 0: none
+    records: tuple[Stored, ...]  # sorted
+    size: int = 0  # as the database reports it
 
 
 class Effect(NamedTuple):
@@ -57,6 +78,17 @@ def stream_uuid(number: int) -> UUID:
     return UUID(int=0xBEEF << 64 | number)
 
 
+def bucket_name(number: int) -> str:
+    return f"b{number}"
+
+
+def content_of(bucket: int, entry: str, time_us: int, size: int) -> bytes:
+    """Differs in every 64 KiB, and from that of every other record."""
+    if size <= 64:
+        return f"{bucket} {entry} {time_us} {size} {'-' * 64}".encode()[:size]
+    return random.Random(f"{bucket} {entry} {time_us}").randbytes(size)
+
+
 class Model:
     """Facts and points after the steps applied so far."""
 
@@ -72,6 +104,9 @@ class Model:
 
     def pins(self) -> dict[str, dict[int, int]]:
         return {name: fact for (kind, name), fact in self.facts.items() if kind == "pin"}
+
+    def buckets(self) -> dict[int, Holdings]:
+        return {number: fact for (kind, number), fact in self.facts.items() if kind == "bucket"}
 
     def fact(self, stream: int) -> Fact:
         found = self.facts["stream", stream]
@@ -144,14 +179,121 @@ class Model:
     def _unpin(self, name: str) -> Effect:
         return Effect({("pin", name): None}, {})
 
+    def _bucket(self, number: int, quota: int) -> Effect:
+        return Effect({("bucket", number): Holdings(quota, ())}, {})
+
+    def _record(self, number: int, *new: Stored) -> Effect:
+        return self._held(number, lambda record: record, new)
+
+    _records = _record
+
+    def _label(self, number: int, entry: str, time_us: int, labels: Mapping[str, str]) -> Effect:
+        def changed(record: Stored) -> Stored:
+            if (record.entry, record.time_us) != (entry, time_us):
+                return record
+            now = {name: value for name, value in (dict(record.labels) | dict(labels)).items() if value}
+            return record._replace(labels=tuple(sorted(now.items())))
+
+        return self._held(number, changed)
+
+    def _unrecord(self, number: int, entry: str, time_us: int) -> Effect:
+        return self._held(number, lambda record: None if record[:2] == (entry, time_us) else record)
+
+    def _drop_entry(self, number: int, entry: str) -> Effect:
+        return self._held(number, lambda record: None if record.entry == entry else record)
+
+    def _drop_bucket(self, number: int) -> Effect:
+        return Effect({("bucket", number): None}, {})
+
+    def _held(self, number: int, change: Callable[[Stored], Stored | None], new: Sequence[Stored] = ()) -> Effect:
+        before = self.facts["bucket", number]
+        after = [found for record in before.records if (found := change(record)) is not None]
+        return Effect({("bucket", number): before._replace(records=tuple(sorted([*after, *new])))}, {})
+
 
 def observed(db: Database, keys: Iterable[Key]) -> dict[Key, Any]:
     """The database's facts for these keys; absent ones are None."""
     found: dict[Key, Any] = {}
     pins = {row.name for row in db.snapshots()}
     for kind, name in keys:
-        found[kind, name] = _stream_fact(db, name) if kind == "stream" else name in pins or None
+        if kind == "bucket":
+            found[kind, name] = holdings(db, name)
+        else:
+            found[kind, name] = _stream_fact(db, name) if kind == "stream" else name in pins or None
     return found
+
+
+def holdings(db: Database, number: int) -> Holdings | None:
+    """Every record of a bucket, its content read and compared; None: there is no such bucket."""
+    bucket = db.buckets.find(bucket_name(number))
+    if bucket is None:
+        return None
+    found: list[Stored] = []
+    for name in bucket.names():
+        try:
+            for record in bucket.entry(name).query():
+                found.append(Stored(name, record.time_us, record.size, record.labels, _wrong(number, record)))
+        except errors.LaminaError as error:
+            found.append(Stored(name, 0, 0, (), str(error)))
+    quota = bucket.settings.quota_size if bucket.settings.quota_type == "FIFO" else 0
+    return Holdings(quota, tuple(sorted(found)), bucket.info().size)
+
+
+def _wrong(bucket: int, record: Any) -> str:
+    try:
+        content = record.read()
+    except errors.LaminaError as error:
+        return str(error)
+    expected = content_of(bucket, record.entry, record.time_us, record.size)
+    return "" if content == expected else f"{DIFFERS} for {len(content)} bytes"
+
+
+DIFFERS = "another content"
+
+
+def same(seen: Any, value: Any) -> bool:
+    """Whether what is seen is this fact."""
+    if isinstance(value, Holdings):
+        return isinstance(seen, Holdings) and seen.quota == value.quota and _holds(seen, value)
+    return seen is True if isinstance(value, dict) else bool(seen == value)
+
+
+def _holds(seen: Holdings, value: Holdings) -> bool:
+    if not value.quota:
+        return seen.records == value.records
+    evicted = [record for record in value.records if record not in seen.records]
+    if len(evicted) + len(seen.records) != len(value.records) or seen.size > value.quota:
+        return False
+    for entry in {record.entry for record in evicted}:
+        kept = [record.time_us for record in seen.records if record.entry == entry]
+        if kept and max(record.time_us for record in evicted if record.entry == entry) > kept[0]:
+            return False
+    # No more goes than the oldest blocks, of at most RING_BLOCK bytes before their last record.
+    return not evicted or sum(record.size for record in seen.records) > value.quota - 3 * LARGEST - RING_BLOCK - 20_000
+
+
+def loosely_held(db: Database, number: int, versions: Sequence[Holdings | None], reported: bool) -> str:
+    """What of a bucket is wrong, or missing in silence, as far as it can be read; "" if nothing. `versions`: what it
+    may hold, the acknowledged state first."""
+    seen = holdings(db, number)
+    if seen is None:
+        return "" if reported or None in versions else f"bucket {number} is gone, nothing reported"
+    wrong = [record for record in seen.records if record.wrong.startswith(DIFFERS)]
+    if wrong:
+        return f"bucket {number} answers {wrong[0]}"
+    if reported or any(record.wrong for record in seen.records):
+        return ""
+    known = [version for version in versions if version is not None]
+    if any(same(seen, version) for version in known):
+        return ""
+    return _told(("bucket", number), seen, known) + ", nothing reported"
+
+
+LARGEST = 70_000
+"""Bytes of the longest record of a workload: past the log, with a checksum array."""
+
+RING_BLOCK = 70_000
+"""`max_block_size` of buckets with a quota."""
 
 
 def _stream_fact(db: Database, number: int) -> Any:
@@ -185,8 +327,8 @@ def verify(
     keys = dict.fromkeys([*facts, *(key for effect in in_flight for key in effect.facts)])
     seen = observed(db, keys)
     for effect in in_flight:
-        done = {key for key, value in effect.facts.items() if _same(seen[key], value)}
-        changes = {key for key, value in effect.facts.items() if not _same(facts.get(key), value)}
+        done = {key for key, value in effect.facts.items() if same(seen[key], value)}
+        changes = {key for key, value in effect.facts.items() if not same(facts.get(key), value)}
         if changes & done and changes - done:
             wrong.append(f"half a step: {sorted(map(str, done))} done, {sorted(map(str, changes - done))} not")
     pending: dict[int, tuple[int, Points]] = {}
@@ -196,8 +338,8 @@ def verify(
             pending[stream] = (fact.version, points)
     for key in keys:
         allowed = [facts.get(key), *(effect.facts[key] for effect in in_flight if key in effect.facts)]
-        if not any(_same(seen[key], value) for value in allowed):
-            wrong.append(f"{key}: found {seen[key]}, allowed {allowed}")
+        if not any(same(seen[key], value) for value in allowed):
+            wrong.append(_told(key, seen[key], allowed))
     if db.degraded or db.version_gaps:
         wrong.append(f"reported damage: {list(db.degraded)} {db.version_gaps}")
     if wrong:
@@ -209,8 +351,15 @@ def verify(
     return wrong
 
 
-def _same(seen: Any, value: Any) -> bool:
-    return seen is True if isinstance(value, dict) else bool(seen == value)
+def _told(key: Key, seen: Any, allowed: Sequence[Any]) -> str:
+    """Of a bucket only how it differs from the first that is allowed."""
+    if not isinstance(seen, Holdings) or not isinstance(allowed[0], Holdings):
+        return f"{key}: found {seen}, allowed {allowed}"
+    more = [record for record in seen.records if record not in allowed[0].records]
+    less = [record for record in allowed[0].records if record not in seen.records]
+    return (
+        f"{key} (quota {seen.quota}, size {seen.size}): {len(allowed)} allowed; too much {more[:3]}, lacks {less[:3]}"
+    )
 
 
 def _compare(

@@ -1,6 +1,7 @@
 """R1 over the wire: `lamina serve` is killed under load of the unmodified btrdb client, started again and asked.
 
-Three writers with streams of their own insert, delete, annotate and flush. Each acknowledgement is appended to a file
+Three writers with streams of their own insert, delete, annotate and flush; another writes records over HTTP, changes
+their labels and removes some (recordlives.py). Each acknowledgement is appended to a file
 by this process, the client's, when it arrives; the server is a process of its own.
 """
 
@@ -14,6 +15,7 @@ import tempfile
 import threading
 import time
 import warnings
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,9 +23,10 @@ from uuid import UUID
 
 from lamina.time import LAST_TIME, MIN_TIME
 from tests.reliability.oracle import Effect, Fact, Model, Step
+from tests.reliability.recordlives import RecordWriter
 from tests.reliability.report import ROOT, Report, fast_folder
 
-READY = re.compile(r"ready http=\S+ grpc=(\S+)")
+READY = re.compile(r"ready http=(\S+) grpc=(\S+)")
 START_S = 30.0
 LOAD_S = (0.1, 1.2)
 WRITERS = 3
@@ -161,14 +164,15 @@ class Server:
         self._watch = threading.Timer(START_S, self.process.kill)
         self._watch.start()
 
-    def address(self) -> str:
+    def addresses(self) -> tuple[str, str]:
+        """Of HTTP and gRPC."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         self._watch.cancel()
         match = READY.match(line)
         if match is None:
             raise RuntimeError(f"not ready: {line!r} {self.kill()[-2000:]}")
-        return match[1]
+        return match[1], match[2]
 
     def kill(self) -> str:
         self._watch.cancel()
@@ -182,6 +186,7 @@ def run(report: Report, lives: int, seed: int, stop_at: int = 5) -> None:
     ready: list[float] = []
     with tempfile.TemporaryDirectory(prefix="lamina-server-", dir=fast_folder()) as folder:
         writers = [Writer(n, seed, Path(folder) / f"acks-{n}") for n in range(WRITERS)]
+        recorder = RecordWriter(WRITERS, seed, Path(folder) / f"acks-{WRITERS}")
         while report.cases < lives and len(report.violations) < stop_at:
             report.cases += 1
             began = time.monotonic()
@@ -190,12 +195,13 @@ def run(report: Report, lives: int, seed: int, stop_at: int = 5) -> None:
                 if rng.random() < KILLED_EARLY:
                     time.sleep(rng.uniform(0, 1.5))
                     continue
-                address = server.address()
+                web, address = server.addresses()
                 ready.append(time.monotonic() - began)
                 connection = connect(address)
-                wrong = [text for writer in writers for text in writer.verify(connection)]
-                _load(writers, address, server, rng.uniform(*LOAD_S))
-                wrong += [writer.failed for writer in writers if writer.failed]
+                wrong = [text for writer in writers for text in writer.verify(connection)] + recorder.verify(web)
+                loads = [(writer.load, address) for writer in writers] + [(recorder.load, web)]
+                _load(loads, server, rng.uniform(*LOAD_S))
+                wrong += [writer.failed for writer in (*writers, recorder) if writer.failed]
             except Exception as error:
                 wrong = [f"life {report.cases}: {error!r}"]
             finally:
@@ -205,16 +211,16 @@ def run(report: Report, lives: int, seed: int, stop_at: int = 5) -> None:
                 report.fail(f"life {report.cases}", wrong, command)
                 return
         report.extra["acknowledged"] = sum(
-            line.startswith("A") for n in range(WRITERS) for line in (Path(folder) / f"acks-{n}").open()
+            line.startswith("A") for n in range(WRITERS + 1) for line in (Path(folder) / f"acks-{n}").open()
         )
     ready.sort()
     if ready:
         report.extra["ready_p99_s"] = round(ready[int(0.99 * (len(ready) - 1))], 2)
 
 
-def _load(writers: list[Writer], address: str, server: Server, seconds: float) -> None:
+def _load(loads: Sequence[tuple[Callable[..., None], str]], server: Server, seconds: float) -> None:
     stop = threading.Event()
-    threads = [threading.Thread(target=writer.load, args=(address, stop), daemon=True) for writer in writers]
+    threads = [threading.Thread(target=load, args=(address, stop), daemon=True) for load, address in loads]
     for thread in threads:
         thread.start()
     time.sleep(seconds)

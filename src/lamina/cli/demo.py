@@ -49,6 +49,7 @@ def demo(
         _show_stored(console, dir, stored, took_s)
         _show_streams(console, db, points)
         _zoom(console, db, points)
+        _store_records(console, db)
     _show_native(console, dir)
     if serve:
         raise typer.Exit(_serve(console, dir, http_port, grpc_port, seconds))
@@ -103,6 +104,28 @@ def _show_stored(console: Console, dir: Path, stored: int, took_s: float) -> Non
         f"Stored {quantity(stored, 'points')} in [bold]{dir}[/bold] in {took_s:.1f} s"
         f" ({quantity(stored / took_s, 'points')}/s): {quantity(on_disk, 'bytes')} on disk"
         f" for {quantity(stored * 16, 'bytes')} of times and values.\n"
+    )
+
+
+def _store_records(console: Console, db: Database) -> None:
+    """Frames and reports of an inspection, and a search by labels."""
+    from lamina.cli import demo_records
+    from lamina.cli.progress import quantity
+    from lamina.time import SystemClock
+
+    clock = SystemClock()
+    began = clock.monotonic_ns()
+    count, size = demo_records.store(db)
+    took_ms = (clock.monotonic_ns() - began) / 1e6
+    name = f"{demo_records.BUCKET}/{demo_records.CAMERA}"
+    done = f"stored {quantity(count, 'records')} ({quantity(size, 'bytes')}) in {took_ms:.0f} ms" if count else "there"
+    console.print(f"\n[bold]{name}[/bold], frames of a filling line, and what the inspection says of each: {done}.")
+    began = clock.monotonic_ns()
+    bad = demo_records.bad_parts(db)
+    took_ms = (clock.monotonic_ns() - began) / 1e6
+    console.print(
+        f"  refused and less than 80 % full: {len(bad)} of {demo_records.FRAMES},"
+        f" parts {', '.join(bad[:5])}, ... in [green]{took_ms:.1f} ms[/green]"
     )
 
 
@@ -169,6 +192,8 @@ hour = s.windows("2025-06-02T11:00:00Z", "2025-06-02T12:00:00Z", width="1m")
 print(hour.to_pandas())
 second = s.values("2025-06-02T11:59:59Z", "2025-06-02T12:00:00Z")
 print(second.time, second.value)
+for record in db.buckets["demo"].entry("line-1/camera").query(when={{"&ok": {{"$eq": False}}}}):
+    print(record.time_us, record.content_type, record.size, dict(record.labels))
 """
 
 
@@ -184,6 +209,27 @@ for point, version in s.aligned_windows(start, end, pointwidth=32):
     print(point.time, point.min, point.mean, point.max, point.count)
 print(len(s.values(start, end)), "points at version", s.version())
 """
+
+
+def records_example(address: str) -> str:
+    """Python that reads the demo's records with the unmodified ReductStore client."""
+    return f"""\
+import asyncio
+from reduct import Client
+
+async def main():
+    async with Client("http://{address}") as client:
+        bucket = await client.get_bucket("demo")
+        async for record in bucket.query("line-1/inspection", when={{"&ok": {{"$eq": False}}}}):
+            print(record.timestamp, record.labels["part"], await record.read_all())
+
+asyncio.run(main())
+"""
+
+
+def curl_example(address: str) -> str:
+    """A shell command that fetches the latest frame."""
+    return f"curl -s http://{address}/api/v1/b/demo/line-1/camera -o frame.png"
 
 
 def _show_native(console: Console, dir: Path) -> None:
@@ -208,6 +254,11 @@ def _serve(console: Console, dir: Path, http_port: int | None, grpc_port: int | 
         if find_spec("btrdb") is None:
             console.print(f"{sys.executable} -m pip install 'btrdb\\[data]==5.34.2'", style="dim")
         _show_code(console, client_example(addresses.grpc))
+        console.print(f"\n[bold]With the unmodified ReductStore client, or curl[/bold] ({addresses.http}):\n")
+        if find_spec("reduct") is None:
+            console.print(f"{sys.executable} -m pip install reduct-py", style="dim")
+        _show_code(console, records_example(addresses.http))
+        console.print(curl_example(addresses.http), markup=False, style="dim")
         until = "Ctrl-C ends it" if seconds is None else f"for {seconds:g} s"
         console.print(f"Health: http://{addresses.http}/ready   Figures: http://{addresses.http}/metrics   ({until})")
 

@@ -34,8 +34,8 @@ def doctor(
         for line in work.repair(dir):
             print(line)
     findings = 0
-    with bar("verify", "streams") as report:
-        for finding in work.verify(dir, report):
+    with bar("verify", "streams and sections of records") as report:
+        for finding in work.verify(dir, report, report):
             print(finding)
             findings += 1
     if findings:

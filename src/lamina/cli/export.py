@@ -19,18 +19,38 @@ if TYPE_CHECKING:
 
 def export(
     dir: Annotated[str, typer.Argument(help="Database directory, not in use.")],
-    stream: Annotated[str, typer.Argument(help="Its uuid, or COLLECTION/NAME.")],
+    stream: Annotated[str | None, typer.Argument(help="A stream: its uuid, or COLLECTION/NAME.")] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="FILE.csv or FILE.parquet; default: CSV on stdout.")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="FILE.csv or FILE.parquet; default: CSV on stdout. Records: a new folder or FILE.tar.",
+        ),
     ] = None,
-    start: Annotated[str | None, typer.Option(help="From this time on: ISO 8601 or ns; default: all.")] = None,
+    bucket: Annotated[str | None, typer.Option(help="Records of this bucket instead of a stream.")] = None,
+    entry: Annotated[list[str] | None, typer.Option(help="Only of this entry; may be repeated.")] = None,
+    when: Annotated[str | None, typer.Option(help="Records: only those that fulfil this condition, as JSON.")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="From this time on: ISO 8601, ns (records: us); default: all.")
+    ] = None,
     end: Annotated[str | None, typer.Option(help="Before this time.")] = None,
     width: Annotated[str | None, typer.Option(help="Summaries of windows so wide, such as 1s, 5m.")] = None,
     pointwidth: Annotated[int | None, typer.Option(help="Summaries of aligned windows of 2**N ns.")] = None,
     version: Annotated[int, typer.Option(help="Of the stream; 0: the latest.")] = 0,
     iso: Annotated[bool, typer.Option("--iso", help="CSV: a second column with the time as text.")] = False,
 ) -> None:
-    """Write points of a stream, or summaries of windows, to CSV or Parquet."""
+    """Write points of a stream, or summaries of windows, to CSV or Parquet; or records of a bucket to a folder or tar
+    archive, a file each, with their labels as lines of JSON."""
+    if bucket is not None:
+        if stream is not None or width is not None or pointwidth is not None or version or iso:
+            raise InvalidArgument("--bucket goes with --entry, --when, --start, --end and --output only")
+        _records(dir, bucket, output, entry or [], when, start, end)
+        return
+    if stream is None:
+        raise InvalidArgument("expected a stream, or --bucket")
+    if entry or when is not None:
+        raise InvalidArgument("--entry and --when go with --bucket")
     import lamina
     from lamina.cli.progress import bar, quantity
     from lamina.cli.stream import find_stream, time_or_ns
@@ -45,6 +65,26 @@ def export(
         with bar("export", "rows") as report:
             rows = write(chunks, kind, lambda done: report(done, total))
     print(f"{quantity(rows, 'rows')} written", file=sys.stderr)
+
+
+def _records(
+    dir: str, bucket: str, output: Path | None, entries: list[str], when: str | None, start: str | None, end: str | None
+) -> None:
+    import lamina
+    from lamina.cli.progress import bar, quantity
+    from lamina.cli.stream import time_or_ns
+    from lamina.tables.recordexport import export_records
+
+    if output is None:
+        raise InvalidArgument("--output is needed with --bucket: a new folder, or FILE.tar")
+    begins = time_or_ns(start) if start is not None else None
+    ends = time_or_ns(end) if end is not None else None
+    with lamina.open(dir, create=False) as db, bar("export", "bytes") as report:
+        chosen = db.buckets[bucket]
+        count, size = export_records(
+            chosen, output, entries=entries, start=begins, stop=ends, when=when, progress=report
+        )
+    print(f"{quantity(count, 'records')} ({quantity(size, 'bytes')}) written to {output}", file=sys.stderr)
 
 
 def _first(view: StreamView) -> int:

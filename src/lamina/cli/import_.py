@@ -20,8 +20,21 @@ if TYPE_CHECKING:
 
 def import_(
     dir: Annotated[str, typer.Argument(help="Database directory, not in use; made if absent.")],
-    file: Annotated[Path, typer.Argument(help="FILE.csv, .parquet, .arrow or .feather.", exists=True, dir_okay=False)],
-    stream: Annotated[str, typer.Argument(help="uuid, or COLLECTION/NAME, which is made if absent.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="FILE.csv, .parquet, .arrow or .feather; records: a folder or .tar of an export.", exists=True
+        ),
+    ],
+    stream: Annotated[
+        str | None, typer.Argument(help="A stream: uuid, or COLLECTION/NAME, which is made if absent.")
+    ] = None,
+    bucket: Annotated[
+        str | None, typer.Option(help="Records into this bucket, which is made if absent, instead of a stream.")
+    ] = None,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Records: pass over those whose time is taken.")
+    ] = False,
     time: Annotated[str, typer.Option(help="Column of times: ns since the epoch, timestamps, ISO 8601.")] = "time",
     value: Annotated[str, typer.Option(help="Column of values.")] = "value",
     unit: Annotated[str | None, typer.Option(help="Unit of a stream that is made.")] = None,
@@ -33,7 +46,17 @@ def import_(
         ),
     ] = "never",
 ) -> None:
-    """Insert the points of a file into a stream. What was inserted before an error stays."""
+    """Insert the points of a file into a stream, or records of an export into a bucket. What was inserted before an
+    error stays."""
+    if bucket is not None:
+        if stream is not None or unit is not None:
+            raise InvalidArgument("--bucket and a stream exclude each other")
+        _records(dir, file, bucket, skip_existing)
+        return
+    if stream is None:
+        raise InvalidArgument("expected a stream, or --bucket")
+    if file.is_dir() or skip_existing:
+        raise InvalidArgument("a folder and --skip-existing go with --bucket")
     import lamina
     from lamina.cli.progress import bar, quantity
     from lamina.streams.policy import check_policy
@@ -51,6 +74,19 @@ def import_(
                 report(points, 0)
         finally:
             print(f"{quantity(points, 'points')} inserted into {stream}, now at version {target.version}")
+
+
+def _records(dir: str, source: Path, bucket: str, skip_existing: bool) -> None:
+    import lamina
+    from lamina.cli.progress import bar, quantity
+    from lamina.records.names import check_bucket_name
+    from lamina.tables.recordimport import import_records
+
+    check_bucket_name(bucket)
+    with lamina.open(dir) as db, bar("import", "bytes") as report:
+        done = import_records(db, bucket, source, skip_existing=skip_existing, progress=report)
+    skipped = f", {quantity(done.skipped, 'records')} were there" if done.skipped else ""
+    print(f"{quantity(done.records, 'records')} ({quantity(done.bytes, 'bytes')}) written into {bucket}{skipped}")
 
 
 def _check_name(text: str, unit: str | None) -> bool:

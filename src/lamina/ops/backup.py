@@ -1,34 +1,33 @@
 """Online backup and restore of a database directory, whoever has it open.
 
-A backup is consistent without stopping anybody: the list of log files is taken first, then the catalog is copied by
-SQLite, then segments and log. Segments are immutable and named once; the log only grows at its end and loses whole
-files at its front. If a file of the first list, or a segment of the copied catalog, has gone meanwhile, the copy is
-begun anew. The log in the backup therefore holds everything that the copied catalog does not, and recovery makes one
-of the two when the backup is opened.
+A backup is consistent without stopping anybody: everything is copied as it lies there, which may take long, and then
+what changed since is copied in an order that makes it consistent, which is quick. The log files are opened first, then
+the catalog is copied by SQLite, then segments and log. Segments are immutable and named once; the log only grows at
+its end and loses whole files at its front. If its files have all gone meanwhile, or a segment of the copied catalog,
+that is done anew. The log in the backup therefore holds everything that the copied catalog does not, and recovery
+makes one of the two when the backup is opened.
+
+Payload files grow, are punched and deleted. Those that the catalog needs are opened before they are copied, so
+deletion does not take them; what a punch takes was evicted by an op that the log copied later holds. After the log,
+what was appended meanwhile is copied, which its ops may refer to (`ops/copying.py`).
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from lamina.catalog.sqlite import SqliteCatalog
 from lamina.engine.database import Database
 from lamina.engine.open import CATALOG, IDENTITY
 from lamina.errors import AlreadyExists, Unavailable
+from lamina.ops.copying import Copying, Moved, Progress, copy_sparse, sync
 from lamina.ops.directory import Directory
 
-ATTEMPTS = 5
-"""Trimming or compaction in the middle of a copy is rare; five times in a row means something else is wrong."""
-
-Progress = Callable[[int, int], None]
-"""(bytes copied, bytes in all)"""
-
-
-class _Moved(Exception):
-    """A file that the copy needs has gone since the copy began."""
+ATTEMPTS = 20
+"""Trimming or compaction in the middle of the second part is rare; so often in a row means something else is wrong."""
 
 
 def backup(
@@ -37,17 +36,27 @@ def backup(
     """Copy a database, open or not, into a new directory; bytes copied. Segments are hard-linked where they can be.
 
     The target holds everything acknowledged when the call began, and no LAMINA file until it is complete and durable.
+    Given the `Database` instead of its path, nothing is given back to the disk meanwhile. Else a record that is written
+    while the backup runs, and evicted again before it ends, may be in it with a content that is Corrupt.
     Raises NotFound (no database there), UnknownFormat, AlreadyExists (target not empty), Unavailable, OSError.
     """
     root = Path(source.path if isinstance(source, Database) else source)
     place = Path(target)
     Directory(root).identity()
     _require_empty(place, "a backup goes into a directory of its own")
-    for _ in range(ATTEMPTS):
-        try:
-            return _copy(root, place, progress)
-        except _Moved:
-            shutil.rmtree(place)
+    looking = source.records.reader() if isinstance(source, Database) else nullcontext()
+    with looking, Copying(root, place, progress) as copying:
+        files = _segments(root)
+        copying.expect(sum(files.values()))
+        for name in files:
+            _copy_segment(copying, name, needed=False)
+        for _ in range(ATTEMPTS):
+            try:
+                _copy_consistently(root, place, copying)
+            except Moved:
+                continue
+            _finish(root, place)
+            return copying.done
     raise Unavailable(f"{root} changed too fast to be copied, {ATTEMPTS} times in a row")
 
 
@@ -61,7 +70,7 @@ def restore(source: str | os.PathLike[str], target: str | os.PathLike[str], prog
     total = sum(path.stat().st_size for path in files)
     done = 0
     for path in files:
-        done += _copy_file(path, place / path.relative_to(root), link=False)
+        done += copy_sparse(path, place / path.relative_to(root))
         if progress is not None:
             progress(done, total)
     _finish(root, place)
@@ -74,83 +83,73 @@ def _require_empty(place: Path, rule: str) -> None:
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def _copy(root: Path, place: Path, progress: Progress | None) -> int:
-    place.mkdir(mode=0o700, exist_ok=True)
-    log_before = _log_files(root)
+def _copy_consistently(root: Path, place: Path, copying: Copying) -> None:
+    """What changed since it was copied. Raises Moved."""
+    for old in [*place.glob(f"{CATALOG}*"), *place.glob("log/*")]:  # of the attempt before
+        old.unlink()
+    logs = [f"log/{name}" for name in _names(root / "log", "*.log")]
+    copying.hold(logs)
     catalog = SqliteCatalog.open_readonly(str(root / CATALOG))
     try:
         catalog.backup(str(place / CATALOG))
     finally:
         catalog.close()
-    done = (place / CATALOG).stat().st_size
+    wanted = _wanted(place)
+    copying.hold([*logs, *wanted])
+    # Bulk inserts and records with long contents commit by an op in the log: the catalog may not know their files.
+    for name in sorted(_segments(root).keys() | wanted):
+        _copy_segment(copying, name, needed=name in wanted or name.startswith("segments/streams/"))
+    for name in dict.fromkeys([*logs, *(f"log/{name}" for name in _names(root / "log", "*.log"))]):
+        copying.whole(name, needed=name in logs)
+    if logs and not (root / logs[-1]).exists():
+        raise Moved  # files may have come and gone behind it
+    there = _segments(root)
+    for name in there:  # named by ops that the copied log holds already
+        _copy_segment(copying, name, needed=False)
+    for name in _segments(place).keys() - there.keys() - wanted:
+        (place / name).unlink()
+    for name in _names(root / "queues", "*"):  # what was sent since the catalog was copied need not be sent again
+        copying.whole(f"queues/{name}", needed=False)
+
+
+def _copy_segment(copying: Copying, name: str, needed: bool) -> None:
+    if name.startswith("segments/payload/"):
+        copying.payload(name, needed)
+    else:
+        copying.once(name, needed)
+
+
+def _segments(root: Path) -> dict[str, int]:
+    """Segments and payload files, by name: their bytes."""
+    found = {}
+    for path in sorted((root / "segments").rglob("*.*")):
+        if path.suffix in (".seg", ".dat"):
+            with suppress(FileNotFoundError):  # gone meanwhile
+                found[str(path.relative_to(root))] = path.stat().st_size
+    return found
+
+
+def _wanted(place: Path) -> set[str]:
+    """Segments and payload files of the copied catalog."""
     copied = SqliteCatalog.open_readonly(str(place / CATALOG))
     try:
         with copied.snapshot() as snapshot:
-            wanted = {row.name: row.bytes for row in snapshot.segments() if row.state == "live"}
+            return {f"segments/{row.name}" for row in snapshot.segments() if row.state == "live"}
     finally:
         copied.close()
         for left in place.glob(f"{CATALOG}-*"):  # of reading it
             left.unlink()
-    present = {str(path.relative_to(root / "segments")) for path in (root / "segments").rglob("*.seg")}
-    if not wanted.keys() <= present:
-        raise _Moved
-    # Bulk inserts commit by an op in the log: their segments may be unknown to the catalog.
-    total = done + sum(wanted.values())
-    for name in sorted(present):
-        done += _copy_file(root / "segments" / name, place / "segments" / name, link=True)
-        if progress is not None:
-            progress(done, max(total, done))
-    for name in _log_files(root):
-        done += _copy_file(root / "log" / name, place / "log" / name, link=False)
-    if not set(log_before) <= set(_log_files(place)):
-        raise _Moved
-    later = {str(path.relative_to(root / "segments")) for path in (root / "segments").rglob("*.seg")} - present
-    for name in sorted(later):  # named by ops that the copied log holds already
-        done += _copy_file(root / "segments" / name, place / "segments" / name, link=True)
-    _finish(root, place)
-    return done
 
 
-def _log_files(root: Path) -> list[str]:
-    folder = root / "log"
-    return sorted(path.name for path in folder.glob("*.log")) if folder.exists() else []
-
-
-def _copy_file(source: Path, target: Path, *, link: bool) -> int:
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        if not (link and _linked(source, target)):
-            shutil.copyfile(source, target)
-            _sync(target)
-    except FileNotFoundError:
-        raise _Moved from None
-    return target.stat().st_size
-
-
-def _linked(source: Path, target: Path) -> bool:
-    """Share the bytes; False on another volume, or where there are no hard links. Raises FileNotFoundError."""
-    try:
-        os.link(source, target)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        return False
-    return True
+def _names(folder: Path, pattern: str) -> list[str]:
+    return sorted(path.name for path in folder.glob(pattern) if path.is_file())
 
 
 def _finish(root: Path, place: Path) -> None:
     """Everything durable, then the identity file, which makes it a database."""
-    _sync(place / CATALOG)
+    sync(place / CATALOG)
     for folder in [path for path in place.rglob("*") if path.is_dir()] + [place]:
-        _sync(folder)
+        sync(folder)
     shutil.copyfile(root / IDENTITY, place / IDENTITY)
-    _sync(place / IDENTITY)
-    _sync(place)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync(place / IDENTITY)
+    sync(place)

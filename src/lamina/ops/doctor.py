@@ -8,26 +8,32 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from lamina.catalog.catalog import CatalogDelta, CatalogSnapshot
-from lamina.catalog.rows import RootRow
+from lamina.catalog.rows import RootRow, SegmentRow
 from lamina.catalog.sqlite import SqliteCatalog
 from lamina.engine import rebuild
 from lamina.engine.open import CATALOG, IDENTITY, LOCK, open_database
+from lamina.engine.records.store import payload_name
 from lamina.engine.seal import KIND
 from lamina.engine.slots import flushed_of
-from lamina.errors import Corrupt, LaminaError, UnknownFormat
+from lamina.errors import Corrupt, LaminaError, NotFound, UnknownFormat
 from lamina.ops.directory import Directory
+from lamina.ops.finding import Finding
+from lamina.ops.recordcheck import RecordCheck
+from lamina.ops.recordlog import record_ops
 from lamina.random import SystemRandom
+from lamina.records.ops import APPEND, decode_append
 from lamina.settings import Settings
 from lamina.storage.blocks import BlockReader
 from lamina.storage.commitlog import CommitLog
 from lamina.storage.log import Op
 from lamina.storage.logfile import HEADER_BYTES, Framing, decode_header
+from lamina.storage.payloadfile import SUFFIX
 from lamina.storage.recovery import judge
 from lamina.storage.segment import SegmentReader, segment_name
 from lamina.streams import history
@@ -41,18 +47,10 @@ CACHE_BYTES = 256 << 20
 """Inner nodes shared by versions are read once."""
 
 
-class Finding(NamedTuple):
-    """Something that is not as it should be."""
-
-    place: str  # file, table row or stream
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.place}: {self.text}"
-
-
-def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> Iterator[Finding]:
-    """Every finding, as it is found; none for a sound database.
+def verify(
+    path: str | os.PathLike[str], progress: Progress | None = None, record_progress: Progress | None = None
+) -> Iterator[Finding]:
+    """Every finding, as it is found; none for a sound database. Progress: of streams, of sections of records.
 
     Raises NotFound (no database there), UnknownFormat (written by a newer Lamina).
     """
@@ -82,6 +80,7 @@ def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> It
         with catalog.snapshot() as snapshot:
             yield from _verify_segments(directory, snapshot)
             yield from _verify_trees(directory, snapshot, progress)
+            yield from RecordCheck(directory, snapshot).findings(record_progress)
     except LaminaError as error:
         yield Finding(CATALOG, str(error))
     finally:
@@ -89,21 +88,34 @@ def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> It
 
 
 def _verify_segments(directory: Directory, snapshot: CatalogSnapshot) -> Iterator[Finding]:
-    known = {row.name: row for row in snapshot.segments() if row.state == "live"}
-    present = directory.segment_names()
-    for name, row in known.items():
-        if name not in present:
-            yield Finding(f"segments/{name}", f"is missing; the catalog expects {row.bytes} bytes")
-            continue
-        try:
-            segment = SegmentReader(directory.blobs, name)
-            for section in segment.sections:
-                section.directory  # noqa: B018 -- verified by reading
-        except LaminaError as error:
-            yield Finding(f"segments/{name}", str(error))
-            continue
-        if segment.bytes != row.bytes:
-            yield Finding(f"segments/{name}", f"has {segment.bytes} bytes, the catalog expects {row.bytes}")
+    for row in snapshot.segments():
+        if row.state == "live" and row.kind != "payload":  # contents: ops/recordcheck.py
+            wrong = _wrong_with(directory, row)
+            if wrong and _is_live(directory, row.id):
+                yield Finding(f"segments/{row.name}", wrong)
+
+
+def _wrong_with(directory: Directory, row: SegmentRow) -> str:
+    try:
+        segment = SegmentReader(directory.blobs, row.name)
+        for section in segment.sections:
+            section.directory  # noqa: B018 -- verified by reading
+    except NotFound:
+        return f"is missing; the catalog expects {row.bytes} bytes"
+    except UnknownFormat:
+        raise
+    except LaminaError as error:
+        return str(error)
+    if segment.bytes != row.bytes:
+        return f"has {segment.bytes} bytes, the catalog expects {row.bytes}"
+    return ""
+
+
+def _is_live(directory: Directory, segment: int) -> bool:
+    """Whether the catalog still wants it: compaction goes on meanwhile."""
+    with closing(directory.catalog()) as catalog, catalog.snapshot() as now:
+        row = now.segment(segment)
+        return row is not None and row.state == "live"
 
 
 def _verify_trees(directory: Directory, snapshot: CatalogSnapshot, progress: Progress | None) -> Iterator[Finding]:
@@ -202,12 +214,13 @@ def repair(path: str | os.PathLike[str]) -> Iterator[str]:
 
 
 def _known(directory: Directory) -> set[str]:
-    catalog = directory.catalog()
-    try:
-        with catalog.snapshot() as snapshot:
-            return {row.name for row in snapshot.segments()}
-    finally:
-        catalog.close()
+    """Files under segments/ that the catalog or, of contents that are not sealed yet, the log refers to."""
+    files: set[int] = set()
+    for op in record_ops(directory):
+        if op.type == APPEND:
+            files.update(decode_append(op.body).rows["file"].tolist())
+    with closing(directory.catalog()) as catalog, catalog.snapshot() as snapshot:
+        return {row.name for row in snapshot.segments()} | {payload_name(file) for file in files}
 
 
 def _set_aside(place: Path, quarantine: Path, reason: str) -> None:
@@ -230,15 +243,18 @@ def rebuild_catalog(path: str | os.PathLike[str], progress: Progress | None = No
         for place in sorted(fresh.parent.glob("catalog.rebuilt*")):
             place.unlink()
         found = rebuild.survey(directory.blobs, database_id, 0, progress)
-        yield f"{len(found.segments)} segments read, {len(found.damaged)} of them damaged"
+        yield f"{len(found.segments)} segments read, {len(found.damaged)} damaged; {len(found.payloads)} payload files"
         yield from (f"segments/{name}: {text}" for name, text in found.damaged)
         epoch = max(found.highest_epoch, _log_epoch(directory))
         catalog = SqliteCatalog.open(str(fresh), create=True)
         try:
-            streams, roots = _fill(directory, catalog, database_id, found, epoch)
+            filled = _fill(directory, catalog, database_id, found, epoch)
         finally:
             catalog.close()
-        yield f"{streams} streams found, {roots} of them with data in segments"
+        yield f"{filled.streams} streams found, {filled.roots} of them with data in segments"
+        yield f"{filled.entries} entries of buckets found, with {filled.sections} sections of records"
+        yield from map(str, filled.missing)
+        yield from _keep_strange(directory, filled.strange)
         _exchange(directory, fresh)
         yield "catalog rebuilt; the next opening replays the log on top"
     finally:
@@ -247,7 +263,7 @@ def rebuild_catalog(path: str | os.PathLike[str], progress: Progress | None = No
 
 def _fill(
     directory: Directory, catalog: SqliteCatalog, database_id: bytes, found: rebuild.Rebuilt, epoch: int
-) -> tuple[int, int]:
+) -> rebuild.Filled:
     clock = SystemClock()
     with catalog.snapshot() as snapshot:
         row = snapshot.database()
@@ -269,6 +285,14 @@ def _fill(
         return rebuild.rebuild(catalog, directory.blobs, log, found, epoch)
     finally:
         log.close()
+
+
+def _keep_strange(directory: Directory, names: list[str]) -> Iterator[str]:
+    """Opening the database would delete what nothing refers to; what did may just be lost."""
+    for name in names:
+        reason = "no index segment tells what is in it" if name.endswith(SUFFIX) else "its entries are not known"
+        _set_aside(directory.root / "segments" / name, directory.root / "quarantine", reason)
+        yield f"segments/{name} set aside in quarantine/: {reason}"
 
 
 class _NoSink:

@@ -5,37 +5,50 @@ from __future__ import annotations
 import datetime as dt
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from uuid import UUID
 
+from lamina.catalog.catalog import CatalogSnapshot
+from lamina.catalog.rows import RecordSectionRow
+from lamina.engine.records.sections import read_segment_directory
+from lamina.engine.records.store import KIND as RECORDS
 from lamina.errors import InvalidArgument
 from lamina.ops.directory import Directory
+from lamina.records.manifest import decode_blocks, decode_files
+from lamina.records.section import section_of
 from lamina.storage.fileblobs import FileBlobs
 from lamina.storage.local import LocalFiles
 from lamina.storage.logfile import HEADER_BYTES, OPS, Framing, decode_header, decode_ops
-from lamina.storage.segment import SegmentReader
+from lamina.storage.payloadfile import FIRST, verify_head
+from lamina.storage.segment import Section, SegmentReader
 from lamina.streams.segments import read_directory
 
 OP_NAMES = {
     (0, 1): "meta PUT", (0, 2): "meta DEL", (0, 3): "PIN", (0, 4): "UNPIN", (1, 1): "INSERT", (1, 2): "REPLACE",
-    (1, 3): "DELETE", (1, 4): "ROOT", (1, 5): "TAIL", (1, 6): "INSERT_MANY",
+    (1, 3): "DELETE", (1, 4): "ROOT", (1, 5): "TAIL", (1, 6): "INSERT_MANY", (2, 1): "records APPEND",
+    (2, 2): "records LABELS", (2, 3): "records REMOVE", (2, 4): "records EVICT",
 }  # fmt: skip
 FRAMES_SHOWN = 20
 STREAMS_SHOWN = 50
+ENTRIES_SHOWN = 50
+"""Of a bucket."""
 
 
 def inspect(path: str | os.PathLike[str]) -> Iterator[str]:
-    """Lines about a database directory, a segment or a log file. Raises NotFound, Corrupt, InvalidArgument."""
+    """Lines about a database directory, a segment, a payload or log file. Raises NotFound, Corrupt, InvalidArgument."""
     place = Path(path)
     if place.is_dir():
         yield from _directory(Directory(place))
     elif place.suffix == ".seg":
         yield from _segment(place)
+    elif place.suffix == ".dat":
+        yield from _payload_file(place)
     elif place.suffix == ".log" or ".log.damaged" in place.name:
         yield from _log_file(place)
     else:
-        raise InvalidArgument(f"{place}: expected a database directory, a .seg or a .log file")
+        raise InvalidArgument(f"{place}: expected a database directory, a .seg, .dat or .log file")
 
 
 def _directory(directory: Directory) -> Iterator[str]:
@@ -64,8 +77,67 @@ def _directory(directory: Directory) -> Iterator[str]:
                 root = snapshot.root(stream.id)
                 flushed = f"{root.points:,} points in segments at version {root.version}" if root else "nothing flushed"
                 yield f"  {stream.uuid}  {stream.collection}/{stream.tags.get('name', '')}  {flushed}"
+            yield from _buckets(directory, snapshot)
     finally:
         catalog.close()
+
+
+def _buckets(directory: Directory, snapshot: CatalogSnapshot) -> Iterator[str]:
+    buckets = list(snapshot.buckets())
+    yield f"buckets: {sum(not row.dead for row in buckets)}"
+    living: Counter[int] = Counter()  # payload file -> bytes that a section needs
+    for bucket in buckets:
+        entries = list(snapshot.entries(bucket.id))
+        sections = snapshot.record_sections([entry.id for entry in entries])
+        for rows in sections.values():
+            for row in rows:
+                living.update(decode_files(row.files))
+        quota = f"{bucket.settings.get('quota_type')} {bucket.settings.get('quota_size', 0):,} bytes"
+        gone = f", removed at seq {bucket.dead}" if bucket.dead else ""
+        yield f"  {bucket.name}: {len(entries)} entries, quota {quota}{gone}"
+        for index, entry in enumerate(sorted(entries, key=lambda entry: entry.name.encode())):
+            if index == ENTRIES_SHOWN:
+                yield f"    ... and {len(entries) - ENTRIES_SHOWN} more"
+                break
+            yield f"    {entry.name}  {_sealed(sections.get(entry.id, []))}"
+    payloads = [row for row in snapshot.segments() if row.kind == "payload"]
+    if payloads:
+        size = sum(row.bytes for row in payloads)
+        needed = sum(living[row.id] for row in payloads)
+        yield f"payload files: {len(payloads)}, {size:,} bytes when they were sealed, {needed:,} of them alive"
+        unneeded = [row.name for row in payloads if not living[row.id]]
+        if unneeded:
+            yield f"  nothing sealed is alive in {', '.join(unneeded[:5])}{' ...' if len(unneeded) > 5 else ''}"
+
+
+def _sealed(rows: Sequence[RecordSectionRow]) -> str:
+    """What an entry has in segments; the log is not looked at."""
+    if not rows:
+        return "nothing sealed"
+    records = sum(int(decode_blocks(row.blocks)[1].sum()) for row in rows)
+    first = _time(min(section_of(row).t_min for row in rows))
+    last = _time(max(section_of(row).t_max for row in rows))
+    size = sum(sum(decode_files(row.files).values()) for row in rows)
+    plural = "s" if len(rows) > 1 else ""
+    return f"{records:,} records, {size:,} bytes in {len(rows)} section{plural}, {first} to {last}"
+
+
+def _payload_file(place: Path) -> Iterator[str]:
+    """A payload file says of itself only whose it is."""
+    with place.open("rb") as file:
+        head = file.read(FIRST)
+    root = Directory(_root(place))
+    verify_head(str(place), head, int(place.stem, 16), root.identity())
+    size, held = place.stat().st_size, place.stat().st_blocks * 512
+    yield f"payload file {int(place.stem, 16)}, {size:,} bytes, {held:,} of them on the disk"
+    id = int(place.stem, 16)
+    with closing(root.catalog()) as catalog, catalog.snapshot() as snapshot:
+        for bucket in snapshot.buckets():
+            for entry in snapshot.entries(bucket.id):
+                for row in snapshot.record_sections([entry.id]).get(entry.id, []):
+                    alive = decode_files(row.files).get(id, 0)
+                    if alive:
+                        yield f"  {bucket.name}/{entry.name}: {alive:,} bytes alive, section {row.id:x}"
 
 
 def _segment(place: Path) -> Iterator[str]:
@@ -75,6 +147,9 @@ def _segment(place: Path) -> Iterator[str]:
         f"database {reader.database_id.hex()}"
     )
     for section in reader.sections:
+        if reader.kind == RECORDS:
+            yield f"  entry {section.object_id}: {_described(section)}"
+            continue
         owner = UUID(bytes=section.uuid) if any(section.uuid) else "all metadata"
         line = f"  {owner}: version {section.version}, seq {section.min_seq} to {section.max_seq}"
         if reader.kind == "streams":
@@ -83,11 +158,18 @@ def _segment(place: Path) -> Iterator[str]:
         yield line
 
 
+def _described(section: Section) -> str:
+    """What an index segment says of one entry."""
+    described = read_segment_directory(section.directory)
+    rows = ", ".join(f"section {row.id:x} of {row.records:,} rows" for row in described.rows) or "no section"
+    return f"up to seq {described.seq}: {rows}; {len(described.living)} sections from then on"
+
+
 def _root(place: Path) -> Path:
     """The database directory of DIR/segments/<kind>/<xx>/<id>.seg."""
     parts = place.resolve().parents
     if len(parts) < 4 or parts[2].name != "segments":
-        raise InvalidArgument(f"{place}: expected DIR/segments/<kind>/<xx>/<id>.seg")
+        raise InvalidArgument(f"{place}: expected DIR/segments/<kind>/<xx>/<id>.seg or .dat")
     return parts[3]
 
 
@@ -119,4 +201,6 @@ def _log_file(place: Path) -> Iterator[str]:
 
 
 def _time(us: int) -> str:
+    if us >= 253_402_300_800_000_000:  # the year 10000, where calendars of Python end; records may be later
+        return f"{us} us"
     return dt.datetime.fromtimestamp(us / 1e6, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

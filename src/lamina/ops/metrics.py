@@ -20,7 +20,17 @@ from lamina.ops.health import Watched, health
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
-COUNTERS = frozenset(("points_inserted", "flushes", "segment_bytes_written", "block_reads", "block_bytes_read"))
+COUNTERS = frozenset(
+    (
+        "points_inserted",
+        "records_written",
+        "record_bytes_written",
+        "flushes",
+        "segment_bytes_written",
+        "block_reads",
+        "block_bytes_read",
+    )
+)
 """Figures of `Database.stats()` that only grow while the process lives; all others are gauges."""
 
 STATES = ("starting", "ready", "degraded", "poisoned")

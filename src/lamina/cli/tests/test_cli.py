@@ -324,3 +324,48 @@ app.run()
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (3, "done\n", "")
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    with lamina.open(tmp_path / "db") as db:
+        entry = db.buckets.create("plant").entry("line-1/cam")
+        entry.write_many(lamina.NewRecord(1_700_000_000_000_000 + i, b"frame %d" % i, {"n": i}) for i in range(20))
+    return tmp_path / "db"
+
+
+@pytest.mark.parametrize("target", ["folder", "records.tar"])
+def test_records_go_out_and_come_back(recorded, tmp_path, target):
+    options = ("--bucket", "plant", "--entry", "line-1/cam", "--when", '{"&n": {"$lt": 15}}', "--start", "2023-11-14")
+    result = run("export", recorded, *options, "--end", "1700000000000010", "-o", tmp_path / target)
+    assert result.exit_code == 0, result.output
+    assert "10 records (70 B) written to" in result.output
+    result = run("import", tmp_path / "other", tmp_path / target, "--bucket", "copy")
+    assert "10 records (70 B) written into copy" in result.output
+    result = run("import", tmp_path / "other", tmp_path / target, "--bucket", "copy", "--skip-existing")
+    assert "0 records (70 B) written into copy, 10 records were there" in result.output
+    with lamina.open(tmp_path / "other") as db:
+        assert [record.read() for record in db.buckets["copy"].entry("line-1/cam").query()] == [
+            b"frame %d" % i for i in range(10)
+        ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("export", "{db}", "--bucket", "plant"), "--output is needed"),
+        (("export", "{db}", "--bucket", "none", "-o", "{out}"), "Bucket 'none' is not found"),
+        (("export", "{db}", "plant/x", "--bucket", "plant", "-o", "{out}"), "goes with --entry"),
+        (("export", "{db}", "plant/x", "--when", "{{}}"), "go with --bucket"),
+        (("export", "{db}"), "expected a stream, or --bucket"),
+        (("import", "{db}", "{db}", "--bucket", "a/b"), "Bucket or entry name"),
+        (("import", "{db}", "{db}", "--bucket", "b"), "missing, or a link"),
+        (("import", "{db}", "{db}", "plant/x", "--bucket", "b"), "exclude each other"),
+        (("import", "{db}", "{db}", "plant/x"), "go with --bucket"),
+    ],
+)
+def test_what_export_and_import_of_records_cannot_do_is_said(recorded, tmp_path, arguments, words):
+    result = run(*(argument.format(db=recorded, out=tmp_path / "out") for argument in arguments))
+    assert result.exit_code != 0
+    assert words in f"{result.output} {result.exception}"
+    assert not (tmp_path / "out").exists()

@@ -1,17 +1,20 @@
 """The demo: its data, and that what it prints can be run."""
 
 import re
+import struct
 import subprocess
 import sys
+import urllib.request
+import zlib
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 import lamina
-from lamina.cli import demo_data
+from lamina.cli import demo_data, demo_records
 from lamina.cli.app import app
-from lamina.cli.demo import client_example, native_example
+from lamina.cli.demo import client_example, curl_example, native_example, records_example
 from lamina.cli.demo_data import CHUNK, END, SIGNALS, sag_time
 from lamina.cli.progress import quantity
 from lamina.cli.sparkline import sparkline
@@ -70,6 +73,30 @@ def test_a_demo_that_was_stopped_goes_on_and_a_complete_one_is_reused(tmp_path, 
     np.testing.assert_array_equal(whole.value[1000:], signal.chunk(20_000, 1000)[1])
 
 
+def test_a_demo_stores_records_once_and_finds_the_bad_ones(tmp_path):
+    first, second = demo(tmp_path, 1000), demo(tmp_path, 1000)
+    assert "stored 480 records" in first.output
+    assert "says of each: there." in second.output
+    assert "refused and less than 80 % full: 14 of 240, parts 4716, 4733" in second.output
+    with lamina.open(tmp_path) as db:
+        frames = list(db.buckets["demo"].entry("line-1/camera").query())
+        assert [record.time_us for record in frames] == [demo_records.time_us(n) for n in range(240)]
+        assert frames[-1].time_us * 1000 < END
+        assert frames[0].read() == demo_records.frame(0)
+        assert db.buckets["demo"].settings.quota_type == "FIFO"
+
+
+def test_frames_are_images():
+    data = demo_records.frame(3)
+    width, height = struct.unpack(">II", data[16:24])
+    begin = data.index(b"IDAT")
+    (length,) = struct.unpack(">I", data[begin - 4 : begin])
+    lines = zlib.decompress(data[begin + 4 : begin + 4 + length])
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    assert len(lines) == height * (width + 1)
+    assert zlib.crc32(data[begin : begin + 4 + length]) == struct.unpack(">I", data[begin + 4 + length :][:4])[0]
+
+
 @pytest.mark.slow
 def test_the_native_example_runs(tmp_path):
     demo(tmp_path)
@@ -78,12 +105,14 @@ def test_the_native_example_runs(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "stddev" in done.stdout
+    assert done.stdout.count("image/png") == 14
 
 
 @pytest.mark.slow
 @pytest.mark.wire
-def test_a_demo_serves_and_the_client_example_runs_against_it(tmp_path):
+def test_a_demo_serves_and_the_client_examples_run_against_it(tmp_path):
     pytest.importorskip("btrdb")
+    pytest.importorskip("reduct")
     command = [sys.executable, "-m", "lamina.cli.main", "demo", "--dir", str(tmp_path), "--points", "100000"]
     with subprocess.Popen(
         [*command, "--seconds", "60", "--http-port", "0", "--grpc-port", "0"], stdout=subprocess.PIPE, text=True
@@ -105,6 +134,20 @@ def test_a_demo_serves_and_the_client_example_runs_against_it(tmp_path):
             )
             assert done.returncode == 0, done.stderr
             assert "3600 points at version" in done.stdout
+            http = re.search(r"Health: http://(\S+)/ready", shown)[1]
+            assert records_example(http) in shown
+            assert curl_example(http) in shown
+            with urllib.request.urlopen(curl_example(http).split()[2]) as answer:
+                assert answer.read() == demo_records.frame(demo_records.FRAMES - 1)
+            done = subprocess.run(
+                [sys.executable, "-c", records_example(http)],
+                capture_output=True,
+                text=True,
+                timeout=LONG_S,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.count('"limit": 0.85') == 14
         finally:
             child.terminate()
             assert child.wait(10) == 0
