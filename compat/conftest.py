@@ -1,17 +1,20 @@
-"""Servers that the wire tests drive with unmodified clients: real engine, in memory, in this process."""
+"""Servers that the wire tests drive with unmodified clients: the gRPC face in this process and in memory, the HTTP face
+as `lamina serve`, a process with a directory."""
 
 import fcntl
 import shutil
 import subprocess
 import venv
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import grpc
 import pytest
+from compat.reductserver import API_TOKEN, Http, ReductServer
 
 import lamina
 from lamina.faces.btrdb.server import Server, build_server
@@ -125,10 +128,126 @@ def _make_btrdb4() -> None:
         shutil.rmtree(BTRDB4, ignore_errors=True)
         unfinished.rename(BTRDB4)
     except (OSError, subprocess.SubprocessError) as error:  # no ensurepip, no network, no such package here, too slow
-        said = getattr(error, "stderr", None) or getattr(error, "output", None) or b""
-        text = said.decode(errors="replace") if isinstance(said, bytes) else said
-        reason = f"{PACKAGES[0]} cannot be installed: {error}: {text.strip()[-300:]}"
-        print(reason)
-        pytest.skip(reason)
+        _skip(f"{PACKAGES[0]} cannot be installed: {error}: {_said(error)}")
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+# ReductStore's protocol: `lamina serve` as a process
+
+
+@pytest.fixture(scope="session")
+def reduct(tmp_path_factory) -> Iterator[ReductServer]:
+    """A server without a token: everybody may do everything."""
+    server = ReductServer(tmp_path_factory.mktemp("reduct") / "data")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def secured(tmp_path_factory) -> Iterator[ReductServer]:
+    """A server that wants API_TOKEN, or tokens made with it."""
+    server = ReductServer(tmp_path_factory.mktemp("secured") / "data", RS_API_TOKEN=API_TOKEN)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def serve(tmp_path_factory) -> Iterator[Callable[..., ReductServer]]:
+    """serve(*arguments, folder=None, port=0, **environment): a server of the test's own, ended with it."""
+    running = []
+
+    def start(*arguments: str, folder: Path | None = None, **options: Any) -> ReductServer:
+        server = ReductServer(folder or tmp_path_factory.mktemp("served") / "data", *arguments, **options)
+        running.append(server)
+        return server
+
+    yield start
+    for server in running:
+        if server.process.returncode is None:
+            server.stop()
+
+
+@pytest.fixture
+def http_to() -> Iterator[Callable[..., Http]]:
+    """http_to(server, token=None): requests to it."""
+    clients = []
+
+    def client(server: ReductServer, token: str | None = None) -> Http:
+        clients.append(Http(server.address, token))
+        return clients[-1]
+
+    yield client
+    for each in clients:
+        each.close()
+
+
+@pytest.fixture
+def api(reduct, http_to) -> Http:
+    return http_to(reduct)
+
+
+@pytest.fixture
+def secured_api(secured, http_to) -> Callable[..., Http]:
+    """Clients with a token; without one: with full access; None: without authorization."""
+    return lambda token=API_TOKEN: http_to(secured, token)
+
+
+@pytest.fixture
+def bucket(api) -> str:
+    """A bucket of the test's own on `reduct`."""
+    name = f"b-{uuid4().hex[:12]}"
+    assert api("POST", f"/b/{name}").status == 200
+    return name
+
+
+REDUCT_JS = Path(__file__).parents[1] / ".node-reduct-js"
+"""Directory with the JavaScript client and what it needs. Made once, reused."""
+
+REDUCT_JS_PACKAGE = "reduct-js@1.20.0"
+REDUCT_JS_NODE = 20  # the oldest major version that it supports
+
+
+@pytest.fixture(scope="session")
+def reduct_js() -> Path:
+    """A directory in which Node finds reduct-js. Skips with the reason where it cannot be had."""
+    for tool in ("node", "npm"):
+        if shutil.which(tool) is None:
+            _skip(f"{REDUCT_JS_PACKAGE} needs {tool}, which is not here")
+    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    if int(version.lstrip("v").partition(".")[0] or 0) < REDUCT_JS_NODE:
+        _skip(f"{REDUCT_JS_PACKAGE} needs Node {REDUCT_JS_NODE}, here is {version}")
+    with _one_process():
+        if not (REDUCT_JS / "node_modules" / "reduct-js").is_dir():
+            _make_reduct_js()
+    return REDUCT_JS
+
+
+def _make_reduct_js() -> None:
+    """As `_make_btrdb4`: all of it or nothing."""
+    unfinished = REDUCT_JS.with_name(REDUCT_JS.name + ".new")
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
+        (unfinished / ".gitignore").write_text("*\n")
+        (unfinished / "package.json").write_text('{"private": true}\n')
+        install = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", REDUCT_JS_PACKAGE]
+        subprocess.run(install, cwd=unfinished, capture_output=True, text=True, timeout=180, check=True)
+        shutil.rmtree(REDUCT_JS, ignore_errors=True)
+        unfinished.rename(REDUCT_JS)
+    except (OSError, subprocess.SubprocessError) as error:
+        _skip(f"{REDUCT_JS_PACKAGE} cannot be installed: {error}: {_said(error)}")
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _said(error: Exception) -> str:
+    """The end of what a failed command printed."""
+    said = getattr(error, "stderr", None) or getattr(error, "output", None) or b""
+    text = said.decode(errors="replace") if isinstance(said, bytes) else said
+    return text.strip()[-300:]
+
+
+def _skip(reason: str) -> None:
+    print(reason)
+    pytest.skip(reason)
