@@ -100,7 +100,7 @@ class Face:
                 check(call.principal, route.right, match.values)
             await route.handler(call)
         except ClientGone:
-            log.debug("the client of %s %s went away", call.method, call.scope["path"])
+            log.debug("the client of %s %r went away", call.method, call.scope["path"])
         except Exception as error:  # the boundary: whatever it is, the client gets an answer
             await call.fail(error)
 

@@ -256,9 +256,12 @@ class HttpSender:
         chunked: bool,
     ) -> OSError | None:
         """None, or why it could not be sent to its end: the answer may be there all the same."""
+        token = self._destination.token
+        if not (token.isascii() and token.isprintable()):  # http.client would show it in its error
+            raise Unreachable(CONNECTION_ERROR, "the destination's token holds characters that no header takes")
         connection.putrequest(method, path, skip_accept_encoding=True)
-        if self._destination.token:
-            connection.putheader("authorization", f"Bearer {self._destination.token}")
+        if token:
+            connection.putheader("authorization", f"Bearer {token}")
         for name, value in headers:
             connection.putheader(name, value)
         connection.endheaders()

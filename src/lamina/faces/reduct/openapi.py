@@ -10,6 +10,7 @@ import msgspec
 
 from lamina.faces.reduct.call import JSON_TYPE, Call
 from lamina.faces.reduct.config import VERSION
+from lamina.faces.reduct.schemas import ANSWERS, NAMES, REF, REQUESTS, TEXT, U64, components
 
 if TYPE_CHECKING:
     from lamina.faces.reduct.routes import Route
@@ -74,9 +75,6 @@ SUMMARIES: dict[str, str] = {
     "DELETE /lifecycles/{name}": "Remove a lifecycle policy",
 }
 
-_U64 = {"type": "integer", "minimum": 0, "maximum": (1 << 64) - 1}
-_TEXT = {"type": "string"}
-
 
 def _query(name: str, schema: dict[str, Any], required: bool = False) -> dict[str, Any]:
     return {"name": name, "in": "query", "required": required, "schema": schema}
@@ -86,22 +84,22 @@ def _header(name: str, schema: dict[str, Any], required: bool = False) -> dict[s
     return {"name": name, "in": "header", "required": required, "schema": schema}
 
 
-_TS = _query("ts", _U64)
-_SPAN = [_query("start", _U64), _query("stop", _U64)]
-_BATCH2 = [_header("x-reduct-entries", _TEXT, True), _header("x-reduct-start-ts", _U64, True),
-           _header("x-reduct-labels", _TEXT)]  # fmt: skip
-_OPENING = [*_SPAN, _query("ttl", _U64), _query("continuous", {"type": "boolean"})]
-_QUERY_ID = [_header("x-reduct-query-id", _U64, True)]
-_LINK = [_query(name, _TEXT, True) for name in ("ct", "s", "i", "n")] + [_query("e", _TEXT), _TS]
+_TS = _query("ts", U64)
+_SPAN = [_query("start", U64), _query("stop", U64)]
+_BATCH2 = [_header("x-reduct-entries", TEXT, True), _header("x-reduct-start-ts", U64, True),
+           _header("x-reduct-labels", TEXT)]  # fmt: skip
+_OPENING = [*_SPAN, _query("ttl", U64), _query("continuous", {"type": "boolean"})]
+_QUERY_ID = [_header("x-reduct-query-id", U64, True)]
+_LINK = [_query(name, TEXT, True) for name in ("ct", "s", "i", "n")] + [_query("e", TEXT), _TS]
 
 PARAMETERS: dict[str, list[dict[str, Any]]] = {
-    "POST /b/{bucket}/{entry*}": [_query("ts", _U64, True)],
-    "GET /b/{bucket}/{entry*}": [_TS, _query("q", _U64)],
-    "HEAD /b/{bucket}/{entry*}": [_TS, _query("q", _U64)],
-    "PATCH /b/{bucket}/{entry*}": [_query("ts", _U64, True)],
+    "POST /b/{bucket}/{entry*}": [_query("ts", U64, True)],
+    "GET /b/{bucket}/{entry*}": [_TS, _query("q", U64)],
+    "HEAD /b/{bucket}/{entry*}": [_TS, _query("q", U64)],
+    "PATCH /b/{bucket}/{entry*}": [_query("ts", U64, True)],
     "DELETE /b/{bucket}/{entry*}": [_TS],
-    "GET /b/{bucket}/{entry*}/batch": [_query("q", _U64, True)],
-    "HEAD /b/{bucket}/{entry*}/batch": [_query("q", _U64, True)],
+    "GET /b/{bucket}/{entry*}/batch": [_query("q", U64, True)],
+    "HEAD /b/{bucket}/{entry*}/batch": [_query("q", U64, True)],
     "GET /b/{bucket}/{entry*}/q": _OPENING,
     "DELETE /b/{bucket}/{entry*}/q": _SPAN,
     "POST /io/{bucket}/write": _BATCH2,
@@ -121,7 +119,14 @@ CONTENTS = frozenset(
 
 WITHOUT_BODY = frozenset(("POST /tokens/{name}/rotate",))
 
-_ANSWERS = {"none": (), "any": (401,), "read": (401, 403), "write": (401, 403), "query": (401, 403), "full": (401, 403)}
+_REFUSALS = {
+    "none": (),
+    "any": (401,),
+    "read": (401, 403),
+    "write": (401, 403),
+    "query": (401, 403),
+    "full": (401, 403),
+}
 
 
 def document() -> dict[str, Any]:
@@ -137,37 +142,76 @@ def document() -> dict[str, Any]:
         "info": {"title": "Lamina: ReductStore HTTP API", "version": VERSION},
         "servers": [{"url": "/api/v1"}],
         "paths": paths,
-        "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+        "components": {
+            "schemas": components(),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
     }
 
 
 def _operation(route: Route) -> dict[str, Any]:
     key = f"{route.method} {route.pattern}"
     places = [
-        {"name": name, "in": "path", "required": True, "schema": _TEXT}
+        {"name": name, "in": "path", "required": True, "schema": NAMES[name]}
         for name in re.findall(r"{(\w+)\*?}", route.pattern)
     ]
-    media = BYTES if key in CONTENTS else JSON
-    answers: dict[str, Any] = {"200": {"description": "done"}}
-    if route.method == "GET" and not route.pattern.startswith(("/alive", "/ready")):
-        answers["200"] = {"description": "found", "content": {media: {}}}
-    for status in (*_ANSWERS[route.right], 404, 422):
-        answers[str(status)] = {"description": "refused", "content": {JSON: {"schema": _ERROR}}}
+    takes = route.method in ("POST", "PUT") or (route.method == "PATCH" and route.pattern.endswith("/mode"))
     operation: dict[str, Any] = {
         "operationId": f"{route.method.lower()}_{route.handler.__module__.rpartition('.')[2]}_{route.handler.__name__}",
         "summary": SUMMARIES[key],
         "x-right": route.right,
         "parameters": places + PARAMETERS.get(key, []),
-        "responses": answers,
+        "responses": _answers(route, key),
         "security": [] if route.right == "none" else [{"token": []}],
     }
-    takes = route.method in ("POST", "PUT") or (route.method == "PATCH" and route.pattern.endswith("/mode"))
     if takes and key not in WITHOUT_BODY:
-        operation["requestBody"] = {"content": {media: {}}}
+        content = {BYTES: {}} if key in CONTENTS else {JSON: {"schema": REQUESTS[key]}}
+        operation["requestBody"] = {"content": content, "required": key in CONTENTS or key not in EMPTY_BODY}
     return operation
 
 
-_ERROR = {"type": "object", "properties": {"detail": _TEXT}, "required": ["detail"]}
+def _answers(route: Route, key: str) -> dict[str, Any]:
+    """By status. Every answer of the API says which version it speaks, every refusal why."""
+    head = route.method == "HEAD"
+    done: dict[str, Any] = {"description": "done"}
+    if key in ANSWERS:
+        done["content"] = {JSON: {"schema": ANSWERS[key]}}
+    elif key in CONTENTS and route.method == "GET":
+        done["content"] = {BYTES: {}}
+    answers = {"200": done | {"headers": _VERSION}}
+    for status, keys in MORE.items():
+        if key in keys:
+            answers[status] = {"description": keys[key], "headers": _VERSION}
+            if status == "206":
+                answers[status]["content"] = {BYTES: {}}
+    refused: dict[str, Any] = {"description": "refused", "headers": {**_VERSION, "x-reduct-error": _REASON}}
+    if not head:
+        refused["content"] = {JSON: {"schema": {"$ref": REF.format(name="Error")}}}
+    statuses = {*_REFUSALS[route.right], 404, 422, 429, 503}
+    if route.method in ("POST", "PUT", "PATCH", "DELETE"):
+        statuses |= {400, 409, 415}
+    if key in CONTENTS and route.method == "POST":
+        statuses |= {500, 507}  # a FIFO quota that cannot be kept; a full disk
+    answers |= {str(status): refused for status in sorted(statuses)}
+    return answers
+
+
+_VERSION = {"x-reduct-api": {"required": True, "schema": TEXT}}
+_REASON = {"required": True, "schema": TEXT}
+
+EMPTY_BODY = frozenset(("POST /b/{bucket}", "PUT /b/{bucket}"))
+"""Where no body means the defaults, or no change."""
+
+_READS = {f"{method} {path}": "there is nothing, or nothing more" for method in ("GET", "HEAD")
+          for path in ("/b/{bucket}/{entry*}", "/b/{bucket}/{entry*}/batch", "/io/{bucket}/read")}  # fmt: skip
+_LINKS = ("GET /links/{file*}", "HEAD /links/{file*}")
+
+MORE: dict[str, dict[str, str]] = {
+    "204": _READS,
+    "206": dict.fromkeys(_LINKS, "the range that was asked for"),
+    "416": dict.fromkeys(_LINKS, "the range lies outside of the content"),
+}
+"""Statuses of some routes, and what they say."""
 
 
 @cache
