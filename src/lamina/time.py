@@ -7,9 +7,10 @@ The last storable time is MAX_TIME - 2 (contract: MIN <= t < MAX - 1).
 from __future__ import annotations
 
 import datetime as dt
+import operator
 import threading
 import time as _time
-from typing import TYPE_CHECKING, Protocol, Union
+from typing import TYPE_CHECKING, Protocol, SupportsIndex, Union, cast
 
 from lamina.errors import InvalidArgument, InvalidTimeRange
 
@@ -61,10 +62,9 @@ def to_us(value: TimeLike) -> int:
 
     Raises InvalidArgument, also for times before 1970 and from 2**64 µs on.
     """
-    if (isinstance(value, int) and not isinstance(value, bool)) or type(value).__module__ == "numpy" and hasattr(
-        value, "__index__"
-    ):
-        micros = int(value)  # type: ignore[arg-type]
+    integral = isinstance(value, int) and not isinstance(value, bool)
+    if integral or (type(value).__module__ == "numpy" and hasattr(value, "__index__")):
+        micros = operator.index(cast(SupportsIndex, value))
     else:
         micros = to_ns(value) // 1000
     if not 0 <= micros < 1 << 64:

@@ -203,7 +203,7 @@ def test_a_long_content_has_a_file_of_its_own_that_goes_with_it(machine, bucket,
 def test_in_os_mode_a_file_that_only_the_log_knew_is_not_given_away_before_the_removal_is_durable(mode):
     machine = Machine(TINY._replace(durability="os"))
     bucket = machine.db.buckets.create("b")
-    bucket.entry("other").write(b"x", 1)
+    bucket.entry("other").write(b"", 1)
     machine.db.flush()
     bucket.entry("e").write(LARGE, 1)
     machine.db._log.sync()
