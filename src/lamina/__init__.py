@@ -10,7 +10,7 @@
 
         camera = db.buckets.create("plant").entry("camera-1")
         camera.write(image, time, labels={"ok": False})  # a record: a blob of any size, with labels
-        camera.query(start, end, when={"&ok": {"$eq": False}})  # by time and condition, contents on demand
+        camera.query(start, end, when={"&ok": {"$eq": False}})   # by time and condition
 
 `open` gives a `Database`; `db.streams` its streams, `db.buckets` its records. Errors are the tree in `lamina.errors`. Names are loaded on first
 use: `import lamina` itself costs next to nothing.

@@ -86,5 +86,3 @@ async def _save_uses(tokens: Tokens) -> None:
     while True:
         await asyncio.sleep(SAVE_S)
         await asyncio.to_thread(tokens.save_uses)
-
-
