@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -127,8 +126,3 @@ def _copy_seconds() -> float:
         target[:] = source
         best = min(best, time.process_time() - before)
     return best / (len(source) / GB)
-
-
-def available() -> bool:
-    """Whether what puts the load on is there."""
-    return shutil.which("wrk") is not None and shutil.which("nginx") is not None

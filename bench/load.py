@@ -266,3 +266,8 @@ def together(work: Callable[[int], None], count: int) -> None:
         thread.join()
     if errors:
         raise errors[0]
+
+
+def available() -> bool:
+    """Whether what puts the load on is there."""
+    return shutil.which("wrk") is not None and shutil.which("nginx") is not None

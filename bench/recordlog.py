@@ -160,5 +160,3 @@ def _write_all(folder: Path, length: int, count: int) -> tuple[float, float]:
         took = time.perf_counter() - began, time.process_time() - spent
     shutil.rmtree(folder)
     return took
-
-

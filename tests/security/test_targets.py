@@ -145,9 +145,11 @@ def test_a_token_that_no_header_takes_is_told_without_the_token(redirecting, tok
     assert redirecting.RequestHandlerClass.seen == []
 
 
-ODD_HOSTS = ("http://h x/", "http://h%20x/", "http://ä/", f"http://{'a' * 300}/", "http://a..b/", "http://h/€", "http://.../",
-             "http://h:0/", "http://h\u3002x/", "http://\u2100/", "http://u:p@h/", "http://[fe80::1%eth0]/", "http://\x7f/",
-             "http://h/%0d%0a", "http://h?x", "http:///x", "file:///etc/passwd", "gopher://h/", "http://[::1", "http://h:x/")  # fmt: skip
+ODD_HOSTS = (
+    "http://h x/", "http://h%20x/", "http://ä/", f"http://{'a' * 300}/", "http://a..b/", "http://h/€", "http://.../",
+    "http://h:0/", "http://h\u3002x/", "http://\u2100/", "http://u:p@h/", "http://[fe80::1%eth0]/", "http://\x7f/",
+    "http://h/%0d%0a", "http://h?x", "http:///x", "file:///etc/passwd", "gopher://h/", "http://[::1", "http://h:x/",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("host", ODD_HOSTS)

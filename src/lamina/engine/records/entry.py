@@ -164,7 +164,9 @@ class Entry:
         when: Mapping[str, Any] | str | None = None,
         strict: bool = False,
     ) -> int:
-        """Remove records with start <= time < stop that fulfil a condition, durably; how many. See `query`."""
+        """Remove records with start <= time < stop that fulfil a condition, durably; how many. See `query`.
+
+        They go in portions of 16,384, each of which is all or nothing."""
         from lamina.records.condition import compile_condition
 
         condition = compile_condition(json.loads(when) if isinstance(when, str) else when)
