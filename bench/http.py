@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -107,9 +108,9 @@ def large_lines(work: Path, repeats: int) -> Iterator[Line]:
         for _ in range(repeats):
             first = time.time_ns() // 1000
             load.touch(work, count * LARGE)
-            ups.append(server.spent(lambda first=first: load.upload(server, first, LARGE, count)).cpu / total)
+            ups.append(server.spent(partial(load.upload, server, first, LARGE, count)).cpu / total)
             paths = [f"/api/v1/b/bench/large?ts={first + i}" for i in range(count)]
-            downs.append(server.spent(lambda paths=paths: load.download(server, paths, LARGE)).cpu / total)
+            downs.append(server.spent(partial(load.download, server, paths, LARGE)).cpu / total)
     yield Line("upload, 4 MiB records: CPU per GB", 0, span(min(ups)),
                f"nginx discards it {span(taken)}, memcpy {span(copied)}", min(ups) / UPLOAD_S, 1.0, True)  # fmt: skip
     yield Line("download, 4 MiB records: CPU per GB", 0, span(min(downs)), f"nginx sendfile {span(sent)}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -23,7 +24,7 @@ from lamina.engine.records.publish import AppendNote
 from lamina.engine.records.record import read_contents
 from lamina.records import ops
 from lamina.records.labels import LabelSet
-from lamina.records.row import ROW
+from lamina.records.row import ROW, Rows
 from lamina.records.size import base_length
 from lamina.settings import Settings
 from lamina.storage.crc import crc32c
@@ -57,27 +58,50 @@ def robot_sets(count: int) -> list[LabelSet]:
 
 def put(db: Database, entry: Entry, first: int, count: int, content: bytes, sets: list[LabelSet]) -> None:
     """`count` records behind one another, faster than one by one: ops of many rows, label sets taken in turn."""
-    slot, limits = entry.slot, entry.bucket.limits
     for begin in range(first, first + count, OP_RECORDS):
         n = min(OP_RECORDS, first + count - begin)
         mine = sets[:n] if len(sets) <= OP_RECORDS else sets[begin - first : begin - first + n]
         distinct = {labels: number for number, labels in enumerate(dict.fromkeys(mine))}
-        numbers = np.array([distinct[labels] for labels in mine], np.uint32)
-        rows = np.zeros(n, ROW)
-        rows["time"] = FIRST_US + STEP_US * np.arange(begin, begin + n, dtype=np.uint64)
-        rows["size"] = rows["stored"] = len(content)
-        rows["where"] = len(content) * np.arange(n, dtype=np.uint64)
+        rows = _rows(begin, n)
+        rows["size"] = len(content)
         rows["crc"] = crc32c(content)
-        rows["set"] = np.resize(numbers, n)
-        base = base_length(FIRST_US, mine[0], TYPE)
-        rows["meta"] = base
-        tables = ops.encode_tables(list(distinct), [TYPE])
-        raw = rows.tobytes()
-        parts = ops.append_parts(raw, n, len(distinct), 1, tables, limits, [content * n])
-        note = AppendNote(slot, raw, rows["time"].tolist(), [len(content)] * n, [base] * n, list(distinct), [TYPE],
-                          limits, ops.contents_offset(n, len(tables)), 0)  # fmt: skip
-        db.submit([Op(ops.KIND, ops.APPEND, slot.id, parts, note)]).wait()
-        slot.high = int(rows["time"][-1])
+        rows["set"] = np.resize(np.array([distinct[labels] for labels in mine], np.uint32), n)
+        _submit(db, entry, rows, list(distinct), content * n)
+
+
+def put_uneven(
+    db: Database, entry: Entry, first: int, n: int, sets: list[LabelSet], random: np.random.Generator
+) -> None:
+    """As `put`, n <= OP_RECORDS records that differ in length, content, labels and distance."""
+    rows = _rows(first, n)
+    rows["time"] += random.integers(0, STEP_US // 2, n).astype(np.uint64)
+    rows["size"] = random.integers(8, 41, n)
+    rows["set"] = random.integers(0, len(sets), n)
+    contents = random.bytes(int(rows["size"].sum()))
+    ends = np.cumsum(rows["size"]).tolist()
+    rows["crc"] = [crc32c(contents[a:b]) for a, b in itertools.pairwise([0, *ends])]
+    _submit(db, entry, rows, sets, contents)
+
+
+def _rows(first: int, n: int) -> Rows:
+    rows = np.zeros(n, ROW)
+    rows["time"] = FIRST_US + STEP_US * np.arange(first, first + n, dtype=np.uint64)
+    rows["meta"] = base_length(FIRST_US, (), TYPE)
+    return rows
+
+
+def _submit(db: Database, entry: Entry, rows: Rows, sets: list[LabelSet], contents: bytes) -> None:
+    slot, limits, n = entry.slot, entry.bucket.limits, len(rows)
+    rows["stored"] = rows["size"]
+    rows["where"] = np.cumsum(rows["size"]) - rows["size"]
+    tables = ops.encode_tables(sets, [TYPE])
+    raw = rows.tobytes()
+    times, sizes, bases = (rows[field].tolist() for field in ("time", "size", "meta"))
+    parts = ops.append_parts(raw, n, len(sets), 1, tables, limits, [contents])
+    offset = ops.contents_offset(n, len(tables))
+    note = AppendNote(slot, raw, times, sizes, bases, sets, [TYPE], limits, offset, 0)
+    db.submit([Op(ops.KIND, ops.APPEND, slot.id, parts, note)]).wait()
+    slot.high = times[-1]
 
 
 def made(db: Database, bucket: str, entry: str, settings: dict[str, object] | None = None) -> Entry:
@@ -85,19 +109,20 @@ def made(db: Database, bucket: str, entry: str, settings: dict[str, object] | No
 
 
 def fill(folder: Path, records: int) -> int:
-    """A database with so many sealed records of 8 bytes and four labels; bytes of its index segments."""
+    """A database with so many sealed records of 8 to 40 bytes with four labels, at uneven times; bytes of its index
+    segments."""
     if not (folder / "LAMINA").exists():
         shutil.rmtree(folder, ignore_errors=True)
+        random = np.random.default_rng(11)
         with lamina.open(folder, settings=UNATTENDED) as db:
             entry = made(db, "bench", "entry")
             sets = robot_sets(480)
-            for first in range(0, records, 1 << 20):
-                for begin in range(first, min(first + (1 << 20), records), 1 << 16):
-                    put(db, entry, begin, min(1 << 16, records - begin), b"8 bytes.", sets)
-                    db.upkeep.run_once()
+            for begin in range(0, records, OP_RECORDS):
+                put_uneven(db, entry, begin, min(OP_RECORDS, records - begin), sets, random)
+                db.upkeep.run_once()
             db.flush()
     with lamina.open(folder, settings=UNATTENDED) as db:
-        return sum(blob.size for blob in db.blobs.list("segments/records/"))
+        return sum(blob.size for blob in db.blobs.list("records/"))
 
 
 _OPEN = """

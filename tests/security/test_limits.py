@@ -14,8 +14,10 @@ import pytest
 
 from lamina.engine.records import queries as engine_queries
 from lamina.faces.reduct.call import BODY_LIMIT
+from lamina.jobs import Jobs, JobsConfig
 from lamina.server.deadlines import Stage
 from lamina.server.tests.wired import run, until, wired
+from tests.fuzz.conformance import nobody
 from tests.security.grounds import Grounds
 
 if sys.version_info >= (3, 14):
@@ -110,6 +112,33 @@ def test_open_queries(grounds, monkeypatch):
     assert [opening(grounds) for _ in range(5)] == [200, 200, 200, 503, 503]
     grounds.clock.advance(61)
     assert opening(grounds) == 200
+
+
+def test_tokens_and_jobs(monkeypatch):
+    """Each kind has its cap, and one that is removed makes room."""
+    grounds = Grounds()
+    jobs = Jobs(grounds.db, JobsConfig(system_events=False), nobody)
+    grounds.face.replications, grounds.face.lifecycles = jobs.replications, jobs.lifecycles
+    try:
+        grounds.db.buckets.create("b", {})
+        there = len(grounds.tokens.list())
+        monkeypatch.setattr("lamina.access.tokens.TOKEN_LIMIT", there + 2)
+        for name in ("replications", "lifecycles"):
+            monkeypatch.setattr(f"lamina.jobs.{name}.JOBS", 2)
+        bodies: dict[str, dict[str, Any]] = {
+            "tokens": {"permissions": {}},
+            "replications": {"src_bucket": "b", "dst_bucket": "d", "dst_host": "http://nowhere.example"},
+            "lifecycles": {"type": "delete", "bucket": "b", "older_than": "2h"},
+        }
+        for kind, body in bodies.items():
+            text = json.dumps(body).encode()
+            made = [grounds.ask("full", "POST", f"/{kind}/n{i}", text).status for i in range(3)]
+            assert made == [200, 200, 422], kind
+            assert grounds.ask("full", "DELETE", f"/{kind}/n0").status == 200
+            assert grounds.ask("full", "POST", f"/{kind}/n2", text).status == 200
+    finally:
+        jobs.close()
+        grounds.close()
 
 
 def test_a_query_does_not_live_for_more_than_a_day(grounds):
@@ -283,6 +312,7 @@ def test_slow_clients_hold_nothing_for_long(grounds):
             assert (answer.status, json.loads(answer.body)["detail"]) == (400, "Timeout while receiving data")
             server.pass_time(80)
             assert await idle.ended()
+            await until(lambda: not server.state.tasks)  # the face has given up, too
 
     run(main())
     assert grounds.get("/b/b/slow?ts=1").status == 404

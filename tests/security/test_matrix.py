@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from lamina.faces.reduct.routes import ROUTES
+from lamina.jobs import Jobs, JobsConfig
+from tests.fuzz.conformance import nobody
 from tests.security.grounds import HERE, RIGHTS, STRANGERS, Grounds
 
 NOBODY, ANY, READ, WRITE, FULL = "nobody", "any", "read", "write", "full"
@@ -155,6 +157,14 @@ def grounds() -> Iterator[Grounds]:
     grounds.close()
 
 
+@pytest.fixture
+def own() -> Iterator[Grounds]:
+    """For what the next test must not find."""
+    grounds = Grounds()
+    yield grounds
+    grounds.close()
+
+
 def test_every_route_stands_in_the_table_with_the_right_it_declares():
     declared = {f"{route.method} {route.pattern}": route.right for route in ROUTES}
     bodies = {"POST /links/{file*}"}
@@ -257,7 +267,8 @@ def test_what_is_taken_away_is_gone_at_the_next_call(grounds, change):
     assert answer.status == (403 if change.startswith("bucket") else 401)
 
 
-def test_what_the_environment_provisioned_is_not_changed_by_requests(grounds):
+def test_what_the_environment_provisioned_is_not_changed_by_requests(own):
+    grounds: Grounds = own
     furnish(grounds)
     db, tokens = grounds.db, grounds.tokens
     db.buckets.update(db.buckets.get(HERE), {}, provisioned=True)
@@ -310,3 +321,25 @@ def test_without_authentication_no_route_answers_a_page_of_another_site(headers)
         assert grounds.request("GET", "/list", b"", near).status == 200
     finally:
         grounds.close()
+
+
+def test_jobs_that_the_environment_provisioned_are_not_changed_by_requests(own):
+    """But for their mode, which is allowed (contract 14)."""
+    grounds = own
+    furnish(grounds)
+    jobs = Jobs(grounds.db, JobsConfig(system_events=False), nobody)
+    grounds.face.replications, grounds.face.lifecycles = jobs.replications, jobs.lifecycles
+    try:
+        replication = {"src_bucket": HERE, "dst_bucket": "d", "dst_host": "http://nowhere.example"}
+        lifecycle = {"type": "delete", "bucket": HERE, "older_than": "2h"}
+        jobs.provision([("it", replication)], [("it", lifecycle)])
+        for kind, settings in (("replications", replication), ("lifecycles", lifecycle)):
+            before = grounds.ask("full", "GET", f"/{kind}/it").json
+            assert before["info"]["is_provisioned"]
+            assert grounds.ask("full", "PUT", f"/{kind}/it", _json(**settings, entries=["x"])).status == 409
+            assert grounds.ask("full", "DELETE", f"/{kind}/it").status == 409
+            assert grounds.ask("full", "POST", f"/{kind}/it", _json(**settings)).status == 409
+            assert grounds.ask("full", "GET", f"/{kind}/it").json == before
+            assert grounds.ask("full", "PATCH", f"/{kind}/it/mode", _json(mode="disabled")).status == 200
+    finally:
+        jobs.close()

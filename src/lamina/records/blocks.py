@@ -15,6 +15,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lamina.records.size import offset_length
 
 
@@ -183,7 +186,8 @@ class Blocks:
             else:
                 for column, value in zip((self._begins, self._records, self._content, self._sizes), block, strict=True):
                     column.insert(i, value)
-        self.records, self.last = plan.records, plan.last
+        # Where nothing is left no time is late: else all that follows would go into one block, however full.
+        self.records, self.last = plan.records, plan.last if self._begins else -1
 
     def put(self, block: Block) -> None:
         """Add what a sealed section holds of a block (at load: any order, parts of one block in several sections)."""
@@ -197,6 +201,21 @@ class Blocks:
                 column.insert(i, value)
         self.size += block.size
         self.records += block.records
+
+    def put_all(
+        self, begins: NDArray[np.uint64], records: NDArray[np.uint32], content: NDArray[np.uint64],
+        sizes: NDArray[np.uint64],
+    ) -> None:  # fmt: skip
+        """`put` of all that a section holds, begins ascending. Those behind the present ones cost nothing each."""
+        behind = int(begins.searchsorted(np.uint64(self._begins[-1]), side="right")) if self._begins else 0
+        columns = begins, records.astype(np.uint64), content, sizes
+        for numbers in zip(*(column[:behind].tolist() for column in columns), strict=True):
+            self.put(Block(*numbers))
+        mine = (self._begins, self._records, self._content, self._sizes)
+        for column, added in zip(mine, columns, strict=True):
+            column.frombytes(added[behind:].tobytes())
+        self.size += int(sizes[behind:].sum())
+        self.records += int(records[behind:].sum())
 
     def begin_of(self, time_us: int) -> int:
         """Begin of the block of a time; the time itself where there is none."""

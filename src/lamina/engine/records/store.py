@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from lamina.engine.records.buckets import Buckets
     from lamina.engine.records.found import Found
     from lamina.engine.records.record import Place
-    from lamina.records.blocks import Block
     from lamina.records.index import IndexSection
     from lamina.records.source import SectionSource
 
@@ -176,14 +175,13 @@ class RecordStore:
         return slots
 
     def make_slot(self, bucket: Bucket, row: EntryRow, sections: Sequence[RecordSectionRow], applied: int) -> EntrySlot:
-        from lamina.records.manifest import decode_files
+        from lamina.records.manifest import decode_blocks, decode_files
 
         state = empty_state(tuple(section_of(section) for section in sections if not section.dead), applied)
         slot = EntrySlot(row.id, bucket, row.name, is_meta(row.name), row.created_us, state)
         for section in state.sections:
             slot.described = max(slot.described, section.row.segment, deaths_segment(section.row))
-            for block in blocks_of(section.row):
-                slot.blocks.put(block)
+            slot.blocks.put_all(*decode_blocks(section.row.blocks))
             slot.blocks.last = max(slot.blocks.last, section.t_max)
             bucket.files.update(decode_files(section.row.files))
         slot.high = slot.blocks.last
@@ -515,10 +513,3 @@ def bucket_row(catalog: CatalogSnapshot, id: int) -> BucketRow | None:
 def deaths_segment(row: RecordSectionRow) -> int:
     """The segment in which the deaths of a section lie; 0: there are none."""
     return int(np.frombuffer(row.deaths, ADDRESS)["segment"][0]) if row.deaths else 0
-
-
-def blocks_of(row: RecordSectionRow) -> list[Block]:
-    from lamina.records.blocks import Block
-    from lamina.records.manifest import decode_blocks
-
-    return [Block(*numbers) for numbers in zip(*(column.tolist() for column in decode_blocks(row.blocks)), strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,6 +62,8 @@ class Model:
 
     def _tidy(self) -> None:
         self.blocks = [(begin, records) for begin, records in self.blocks if records]
+        if not self.blocks:
+            self.last = -1
 
     def told(self) -> list[Block]:
         return [
@@ -117,6 +120,14 @@ def test_an_empty_entry_has_no_block():
     add(blocks, (1, 1))
     carry_out(blocks, blocks.plan_change([1], [-1], [-(1 + BASE + 2)]))
     assert (len(blocks), blocks.size, blocks.records, blocks.oldest_begin) == (0, 0, 0, None)
+
+
+def test_in_an_entry_that_was_emptied_no_record_is_late():
+    blocks = Blocks()
+    add(blocks, (100, 1))
+    carry_out(blocks, blocks.plan_evict(100))
+    add(blocks, *((time, 1) for time in range(7)))
+    assert [block.records for block in told(blocks)] == [3, 3, 1]
 
 
 records = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), max_size=20, unique_by=lambda record: record[0])
@@ -187,3 +198,27 @@ def test_blocks_put_together_from_sections_are_the_same(many, limits):
         again.put(rest)
     assert told(again) == told(blocks)
     assert (again.size, again.records) == (blocks.size, blocks.records)
+
+
+PARTS = st.lists(
+    st.dictionaries(
+        st.integers(0, 30), st.tuples(st.integers(1, 9), st.integers(0, 99), st.integers(1, 99)), min_size=1
+    ),
+    max_size=4,
+)
+
+
+@given(PARTS)
+def test_blocks_of_sections_put_together_or_one_by_one(parts):
+    single, together = Blocks(), Blocks()
+    for part in parts:
+        rows = [(begin, *part[begin]) for begin in sorted(part)]
+        for row in rows:
+            single.put(Block(*row))
+        begins, records, content, sizes = zip(*rows, strict=True)
+        together.put_all(
+            np.array(begins, np.uint64), np.array(records, np.uint32), np.array(content, np.uint64),
+            np.array(sizes, np.uint64),
+        )  # fmt: skip
+    assert [together.at(i) for i in range(len(together))] == [single.at(i) for i in range(len(single))]
+    assert (together.size, together.records) == (single.size, single.records)

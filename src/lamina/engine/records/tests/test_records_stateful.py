@@ -426,7 +426,11 @@ class RecordMachine(RuleBasedStateMachine):
             self.machine.kill()
         else:
             self.machine.lose_power(random.Random(seed), how)
-        assert self.sizes() == before
+        after = self.sizes()
+        if how == "restart":
+            assert after == before
+        else:  # block by block and in bytes of offsets replay may differ: what was removed is not in its way any more
+            assert [without_blocks(told) for told in after] == [without_blocks(told) for told in before]
 
     def sizes(self) -> list[Any]:
         return [(bucket.name, bucket.info(), bucket.entry_infos()) for bucket in self.db.buckets]
@@ -565,6 +569,11 @@ class RecordMachine(RuleBasedStateMachine):
                 assert entry.least_size() <= told.size <= entry.most_size()
                 total += told.size
             assert info.size == total
+
+
+def without_blocks(told: Any) -> Any:
+    name, info, entries = told
+    return name, info._replace(size=0), [entry._replace(size=0, block_count=0) for entry in entries]
 
 
 def check_moment(snapshot: Snapshot, moment: Moment) -> None:
