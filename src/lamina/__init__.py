@@ -12,8 +12,8 @@
         camera.write(image, time, labels={"ok": False})  # a record: a blob of any size, with labels
         camera.query(start, end, when={"&ok": {"$eq": False}})   # by time and condition
 
-`open` gives a `Database`; `db.streams` its streams, `db.buckets` its records. Errors are the tree in `lamina.errors`. Names are loaded on first
-use: `import lamina` itself costs next to nothing.
+`open` gives a `Database`; `db.streams` its streams, `db.buckets` its records. Errors are the tree in `lamina.errors`.
+Names are loaded on first use: `import lamina` itself costs next to nothing.
 """
 
 from __future__ import annotations
