@@ -12,7 +12,7 @@ from pathlib import Path
 
 import lamina
 from bench.load import touch
-from bench.measure import Line, power, size, span
+from bench.measure import Line, size, span
 from bench.stored import FIRST_US, made
 from lamina.engine.records import write as writing
 from lamina.engine.records.entry import NewRecord
@@ -100,7 +100,7 @@ def recovery_lines(work: Path, scale: float) -> Iterator[Line]:
         runs = _reopened(folder, count, length, 100)
         log = sum(path.stat().st_size for path in (folder / "log").iterdir())
         clock, spent = min(run[0] for run in runs), min(run[1] for run in runs)
-        yield Line(f"open after a kill, {power(count)} records", count, span(clock),
+        yield Line(f"open after a kill, {count:,} records", count, span(clock),
                    f"log {size(log)}; CPU {span(spent)}", clock / must, 1.0, True)  # fmt: skip
     shutil.rmtree(folder)
 

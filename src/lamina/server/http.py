@@ -29,8 +29,8 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-Authenticate = Callable[[str], object]
-"""Takes an Authorization header; raises PermissionDenied if it names no valid token. May block."""
+Authenticate = Callable[[str, str | None], object]
+"""Takes an Authorization header and the client's address; raises PermissionDenied if it names no valid token. May block."""
 
 
 Face = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -149,7 +149,9 @@ class App:
             return Answer(200) if state.serving else _error(503, state.reason)
         if self._db is None:
             return _error(503, state.reason)
-        return await self._render_metrics(scope["headers"])
+        peer = scope.get("client")
+        address = client_ip(peer[0], dict(scope["headers"])) if peer is not None else None
+        return await self._render_metrics(scope["headers"], address)
 
     async def _call_face(self, scope: Scope, fields: dict[bytes, bytes], receive: Receive, send: Send) -> int:
         """The status of the answer; 0 if there was none, because the connection was lost."""
@@ -200,13 +202,13 @@ class App:
         length = fields.get(b"content-length")
         return Inflated(receive, coding, announced, int(length) if length else None, self._limits)
 
-    async def _render_metrics(self, headers: list[tuple[bytes, bytes]]) -> Answer:
+    async def _render_metrics(self, headers: list[tuple[bytes, bytes]], address: str | None) -> Answer:
         if self._authenticate is not None:
             values = [value.decode("latin-1") for name, value in headers if name == b"authorization"]
             if len(values) != 1 or not values[0].lower().startswith("bearer "):
                 return _error(401, "No bearer token in request header")
             try:
-                await asyncio.to_thread(self._authenticate, values[0])  # scrypt takes 50 ms: not on the loop
+                await asyncio.to_thread(self._authenticate, values[0], address)  # scrypt takes 50 ms: not on the loop
             except PermissionDenied:
                 return _error(401, "Invalid token")
         return Answer(200, await asyncio.to_thread(self._metrics.render), CONTENT_TYPE)

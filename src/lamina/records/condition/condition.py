@@ -10,7 +10,7 @@ from lamina.records.condition import prune
 from lamina.records.condition.directives import Directives, parse_directives
 from lamina.records.condition.evaluation import Evaluation
 from lamina.records.condition.expression import And, Node, Nodes
-from lamina.records.condition.legacy import Legacy, legacy_nodes
+from lamina.records.condition.legacy import Legacy, filters, thinning
 from lamina.records.condition.literal import check_text, shown
 from lamina.records.condition.parse import parse_members
 
@@ -39,7 +39,7 @@ class Condition(NamedTuple):
 def compile_condition(when: object, *, legacy: Legacy | None = None) -> Condition:
     """From parsed JSON, whose members keep their order; None and {} pass everything.
 
-    Legacy filters come before `when`. Raises InvalidArgument with the contract's messages (10.1 to 10.3, 10.7), beyond
+    Legacy filters come before `when`, what thins out and limits after it. Raises InvalidArgument with the contract's messages (10.1 to 10.3, 10.7), beyond
     a depth of 32 operators and beyond 1,000 operators and operands. Cost: microseconds for each.
     """
     if when is None:
@@ -49,8 +49,9 @@ def compile_condition(when: object, *, legacy: Legacy | None = None) -> Conditio
     members = {check_text(name): value for name, value in when.items()}
     directives = parse_directives({name: value for name, value in members.items() if name.startswith("#")})
     nodes = parse_members({name: value for name, value in members.items() if not name.startswith("#")})
-    first = () if legacy is None else legacy_nodes(legacy)
-    return Condition(directives, tuple(_flat((*first, *nodes))))
+    if legacy is not None:
+        nodes = (*filters(legacy), *nodes, *thinning(legacy))
+    return Condition(directives, tuple(_flat(nodes)))
 
 
 def _flat(nodes: Iterable[Node]) -> Iterator[Node]:

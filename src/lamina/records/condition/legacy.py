@@ -21,11 +21,18 @@ class Legacy(NamedTuple):
     limit: int | None = None
 
 
-def legacy_nodes(legacy: Legacy) -> Nodes:
-    """What they ask for, in the contract's order. Raises InvalidArgument for members of the wrong type."""
+def filters(legacy: Legacy) -> Nodes:
+    """What must hold of the labels. Raises InvalidArgument for members of the wrong type."""
     nodes: list[Node] = list(_labels("include", legacy.include))
     if excluded := _labels("exclude", legacy.exclude):
         nodes.append(Not((And(excluded),)))
+    return tuple(nodes)
+
+
+def thinning(legacy: Legacy) -> Nodes:
+    """Which of the records that pass all filters are returned, `when` included: a limit counts results. Raises
+    InvalidArgument for members of the wrong type."""
+    nodes: list[Node] = []
     if legacy.each_s is not None:
         nodes.append(EachT((_number("each_s", legacy.each_s, whole=False),)))
     if legacy.each_n is not None:

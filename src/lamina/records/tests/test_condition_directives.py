@@ -104,12 +104,12 @@ def test_include_and_exclude_compare_texts_and_never_fail() -> None:
     assert legacy_times(Legacy(include={}, exclude={}), rows) == [0, 1, 2, 3]
 
 
-def test_legacy_filters_apply_in_their_order_and_before_the_condition() -> None:
+def test_legacy_filters_come_before_the_condition_and_thin_out_what_passes_it() -> None:
     rows = [(1_000_000 * i, {"a": str(i % 2)}) for i in range(12)]
     assert legacy_times(Legacy(each_s=2), rows) == [2_000_000, 4_000_000, 6_000_000, 8_000_000, 10_000_000]
     assert legacy_times(Legacy(each_s=2.5, each_n=2), rows) == [6_000_000]
     assert legacy_times(Legacy(include={"a": "1"}, each_n=2, limit=2), rows) == [3_000_000, 7_000_000]
-    assert legacy_times(Legacy(limit=2), rows, {"&a": {"$eq": 1}}) == [1_000_000]
+    assert legacy_times(Legacy(limit=2), rows, {"&a": {"$eq": 1}}) == [1_000_000, 3_000_000]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ class FakeDatabase:
         return {"streams": 3, "points_inserted": 12, "tail_bytes": 0}
 
 
-def authenticate(header):
+def authenticate(header, address):
     if header.partition(" ")[2] != "right":
         raise PermissionDenied("no token has this value")
 
@@ -32,13 +32,14 @@ def app(db=None, authenticate=None, guarded=False):
     return application
 
 
-def call(application, method, path, *headers, host="localhost:8383"):
+def call(application, method, path, *headers, host="localhost:8383", peer=None):
     """(status, headers, body)"""
     sent = []
     raw = [(name.encode(), value.encode()) for name, value in headers]
     if host is not None:
         raw.append((b"host", host.encode()))
     scope = {"type": "http", "method": method, "path": path, "http_version": "1.1", "headers": raw}
+    scope["client"] = (peer, 4000) if peer is not None else None
 
     async def send(message):
         sent.append(message)
@@ -186,3 +187,17 @@ def test_metrics_are_prometheus_text_with_figures_of_database_server_and_process
     assert samples["lamina_http_requests_total", "/alive", "200"] == 2
     assert samples["lamina_http_request_seconds_count", "/alive"] == 2
     assert samples["process_resident_memory_bytes",] > 0
+
+
+def test_metrics_are_shown_to_a_token_that_is_bound_to_the_clients_address():
+    seen = []
+
+    def bound(header, address):
+        seen.append(address)
+        if address != "10.0.0.7":
+            raise PermissionDenied("no token has this value")
+
+    token = ("authorization", "Bearer right")
+    assert call(app(FakeDatabase(), bound), "GET", "/metrics", token, peer="10.0.0.7")[0] == 200
+    assert call(app(FakeDatabase(), bound), "GET", "/metrics", token, peer="10.0.0.8")[0] == 401
+    assert seen == ["10.0.0.7", "10.0.0.8"]
