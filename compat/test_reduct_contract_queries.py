@@ -393,7 +393,8 @@ def test_attachments_match_by_their_exact_name_only(api, bucket, ask):
         ({"each_s": 0.00003}, [30, 60, 90]),
         ({"limit": 2}, [0, 10]),
         ({"exclude": {"n": "0"}, "each_n": 2, "limit": 3}, [20, 40, 60]),
-        ({"when": {"&n": {"$gt": 5}}, "each_n": 4}, [70]),
+        ({"when": {"&n": {"$gt": 5}}, "each_n": 4}, [90]),
+        ({"when": {"&n": {"$gt": 5}}, "limit": 2}, [60, 70]),
     ],
 )
 def test_old_parameters(api, bucket, ten, times, members, expected):

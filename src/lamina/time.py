@@ -35,6 +35,11 @@ def to_ns(value: TimeLike) -> int:
     A naive time means UTC. ISO fractions are exact to the nanosecond.
     Raises InvalidArgument for anything else; the storable range is not checked here.
     """
+    return _to_ns(value, "nanoseconds")
+
+
+def _to_ns(value: TimeLike, unit: str) -> int:
+    """`unit`: what the caller takes integers for; it stands in the message."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if isinstance(value, dt.datetime):
@@ -53,7 +58,7 @@ def to_ns(value: TimeLike) -> int:
         return int(scaled.astype(np.int64))
     if isinstance(value, np.integer):
         return int(value)
-    raise InvalidArgument(f"time {value!r}: expected int nanoseconds, datetime, numpy.datetime64 or an ISO 8601 string")
+    raise InvalidArgument(f"time {value!r}: expected int {unit}, datetime, numpy.datetime64 or an ISO 8601 string")
 
 
 def to_us(value: TimeLike) -> int:
@@ -66,7 +71,7 @@ def to_us(value: TimeLike) -> int:
     if integral or (type(value).__module__ == "numpy" and hasattr(value, "__index__")):
         micros = operator.index(cast(SupportsIndex, value))
     else:
-        micros = to_ns(value) // 1000
+        micros = _to_ns(value, "microseconds") // 1000
     if not 0 <= micros < 1 << 64:
         raise InvalidTimeRange(f"time {value!r}: expected 0 .. 2**64 - 1 µs since 1970")
     return micros

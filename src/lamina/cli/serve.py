@@ -36,7 +36,7 @@ def serve(
     ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info (default), warning, error.")] = None,
 ) -> None:
-    """Serve a directory to BTrDB clients. Options may also come from the environment: LAMINA_HTTP_PORT etc.
+    """Serve a directory to ReductStore and BTrDB clients. Options also come from variables, LAMINA_HTTP_PORT etc.
 
     When all ports listen, one line goes to stdout: ready http=HOST:PORT grpc=HOST:PORT[ grpcs=HOST:PORT].
     SIGTERM or Ctrl-C ends it in order; a second Ctrl-C at once, losing nothing that was acknowledged.

@@ -30,7 +30,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 Authenticate = Callable[[str, str | None], object]
-"""Takes an Authorization header and the client's address; raises PermissionDenied if it names no valid token. May block."""
+"""Takes an Authorization header and the client's address; raises PermissionDenied if it names no valid token. May
+block."""
 
 
 Face = Callable[[Scope, Receive, Send], Awaitable[None]]

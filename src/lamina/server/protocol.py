@@ -67,6 +67,7 @@ class Protocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.watch = Watch()
         self._reading = BETWEEN
+        self._refused: Refused | None = None  # by a callback of the parser
         self._begun = 0  # requests
         self._read = 0  # bytes of this read of the socket
         self._head_read = 0  # bytes of earlier reads that belong to the head being read
@@ -105,9 +106,8 @@ class Protocol(HttpToolsProtocol):
             self._feed(data)
         except httptools.HttpParserError as error:
             self._begin()
-            reason = error.__context__
-            if isinstance(reason, Refused):
-                self.refuse(reason.status, reason.message)
+            if self._refused is not None:  # its context cannot be asked: it may be whatever else is being handled
+                self.refuse(self._refused.status, self._refused.message)
             else:
                 self.refuse(400, f"Invalid HTTP request: {error}")
             return
@@ -167,10 +167,18 @@ class Protocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._reading == IN_BODY:
-            raise Refused(400, "Trailers are not taken")
+            self._refused = Refused(400, "Trailers are not taken")
+            raise self._refused
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
+        try:
+            self._take_head()
+        except Refused as refused:
+            self._refused = refused
+            raise
+
+    def _take_head(self) -> None:
         parser, headers, limits = self.parser, self.headers, self.limits
         fields = dict(headers)
         if len(self.url) > limits.target_bytes:

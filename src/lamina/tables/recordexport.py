@@ -8,6 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lamina.engine.records.entry import condition_of
 from lamina.engine.records.record import SMALL, read_contents
 from lamina.records.names import check_entry_name
 from lamina.tables.recordfiles import BUCKET_FILE, PART_RECORDS, Described, bucket_text, part_name, target_of
@@ -42,6 +43,7 @@ def export_records(
     attachments too. Each entry is exported as it is when its turn comes. Memory holds a thousand descriptions and 4
     MiB of contents. Raises AlreadyExists (target), NotFound (entry), InvalidArgument, Corrupt, OSError.
     """
+    condition_of(when)  # a mistake in it leaves no folder behind
     names = [bucket.existing_entry(check_entry_name(name)).name for name in entries] or bucket.names()
     total = 0 if start is not None or stop is not None or when is not None else _bytes(bucket, names)
     place = target_of(Path(target))

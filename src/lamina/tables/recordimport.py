@@ -37,7 +37,7 @@ SHORT = 65_536
 class Imported(NamedTuple):
     records: int  # written
     skipped: int  # their times were taken
-    bytes: int  # of contents, skipped ones too
+    bytes: int  # of contents that were written
 
 
 def import_records(
@@ -70,7 +70,7 @@ class _Import:
         self._bucket: Bucket | None = None
         self._expected: dict[str, Described] = {}  # file -> what the part says of it
         self._waiting: list[tuple[Described, bytes]] = []  # of one entry
-        self._waiting_bytes = self._written = self._skipped = self._bytes = 0
+        self._waiting_bytes = self._written = self._written_bytes = self._skipped = self._bytes = 0
 
     def run(self) -> Imported:
         for name, size, content in sources_of(self._path):
@@ -82,7 +82,7 @@ class _Import:
                 self._take(name, size, content)
         self._flush()
         self._complete()
-        return Imported(self._written, self._skipped, self._bytes)
+        return Imported(self._written, self._skipped, self._written_bytes)
 
     def _read(self, content: IO[bytes], size: int, name: str) -> bytes:
         if size > PART_BYTES:
@@ -138,8 +138,8 @@ class _Import:
             NewRecord(described.time_us, data, dict(described.labels), described.content_type)
             for described, data in waiting
         )
-        for error in results:
-            self._count(error)
+        for (described, _), error in zip(waiting, results, strict=True):
+            self._count(described, error)
 
     def _write(self, described: Described, content: IO[bytes]) -> None:
         entry = self._target().entry(described.entry)
@@ -154,11 +154,12 @@ class _Import:
             )
         except AlreadyExists as taken:
             error = taken
-        self._count(error)
+        self._count(described, error)
 
-    def _count(self, error: LaminaError | None) -> None:
+    def _count(self, described: Described, error: LaminaError | None) -> None:
         if error is None:
             self._written += 1
+            self._written_bytes += described.size
         elif self._skip and isinstance(error, AlreadyExists):
             self._skipped += 1
         else:

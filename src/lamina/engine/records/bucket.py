@@ -305,5 +305,7 @@ def check_labels(labels: LabelSet, content_type: str) -> None:
                for name, value in labels)  # fmt: skip
     if size > LABEL_BYTES:
         raise InvalidArgument(f"labels of {size} bytes: at most {LABEL_BYTES} are allowed")
+    if not isinstance(content_type, str):
+        raise InvalidArgument(f"content type {content_type!r}: expected text such as 'image/png'")
     if len(content_type) > CONTENT_TYPE_BYTES:
         raise InvalidArgument(f"content type of {len(content_type)} characters: at most {CONTENT_TYPE_BYTES}")

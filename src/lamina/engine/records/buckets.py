@@ -10,7 +10,7 @@ from lamina.catalog.rows import BucketRow
 from lamina.engine.metadata import Change
 from lamina.engine.records.settings import BucketSettings
 from lamina.engine.records.store import bucket_row
-from lamina.errors import AlreadyExists, Conflict, NotFound
+from lamina.errors import AlreadyExists, Conflict, InvalidArgument, NotFound
 from lamina.records.names import check_bucket_name
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ class Buckets:
         self.defaults = BucketSettings()
         store.facade = self
 
+    def __repr__(self) -> str:
+        return f"<lamina.Buckets n={len(self)}>"
+
     def create(
         self,
         name: str,
@@ -49,6 +52,7 @@ class Buckets:
         """
         store = self._store
         check_bucket_name(name, system=system)
+        _check_names(members)
         chosen = self.defaults.changed({**(settings or {}), **members})
         store.check_writable(0)
         made: list[BucketRow] = []
@@ -96,6 +100,7 @@ class Buckets:
     def update(self, bucket: Bucket, settings: Mapping[str, Any], *, provisioned: bool | None = None) -> None:
         """Change settings of a bucket; a FIFO quota that was lowered is kept at once. Raises Conflict (provisioned,
         unless that is what changes), NotFound, InvalidArgument."""
+        _check_names(settings)
         store = self._store
         store.check_writable(0)
         changed: list[BucketSettings] = []
@@ -174,6 +179,12 @@ class Buckets:
         except BaseException:
             store.stay(going)
             raise
+
+
+def _check_names(settings: Mapping[str, Any]) -> None:
+    for name in settings:
+        if name not in BucketSettings._fields:
+            raise InvalidArgument(f"setting {name!r} of a bucket: expected one of {', '.join(BucketSettings._fields)}")
 
 
 def _living(catalog: CatalogSnapshot, bucket: Bucket) -> BucketRow:

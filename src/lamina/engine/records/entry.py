@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lamina.engine.records.bucket import Bucket
     from lamina.engine.records.entry_slot import EntrySlot
     from lamina.engine.records.found import Found
+    from lamina.records.condition import Condition
 
 CONTENT_TYPE = "application/octet-stream"
 
@@ -37,8 +38,12 @@ class NewRecord(NamedTuple):
 
 
 class Entry:
-    """Times are µs since the epoch (also datetime, numpy.datetime64, ISO 8601; naive means UTC); intervals include
-    their start and exclude their end. Reading an entry that does not exist raises NotFound. Thread-safe."""
+    """A handle on one entry of a bucket, whether it exists yet or not: the first write makes it, reading before that
+    raises NotFound. Thread-safe.
+
+    Times are µs since the epoch (also datetime, numpy.datetime64, ISO 8601; naive means UTC); intervals include their
+    start and exclude their end.
+    """
 
     __slots__ = ("bucket", "name")
 
@@ -82,21 +87,24 @@ class Entry:
     ) -> None:
         """Store a record; durable and readable when this returns. The entry is made if it is not there.
 
-        `time`: None is now. `labels`: values are kept as text (True as "true"). `data` may be an iterable of pieces,
-        with their total `size`; a content of more than 64 KiB goes to the disk piece by piece. Raises AlreadyExists
-        (time taken), InvalidArgument, QuotaExceeded, NoSpace, Unavailable, Closed.
+        `time`: None is now. `labels`: values are kept as text (True as "true"), None is no label. `data`: bytes or
+        what has them, such as a NumPy array; or an iterable of such pieces, with their total `size`. A content of more
+        than 64 KiB goes to the disk piece by piece. Raises AlreadyExists (time taken), InvalidArgument,
+        QuotaExceeded, NoSpace, Unavailable, Closed.
         """
-        whole = isinstance(data, (bytes, bytearray, memoryview))
+        whole = _whole(data)
+        if whole is None and (isinstance(data, str) or not isinstance(data, Iterable)):
+            raise _no_bytes(data)
         if size is None:
-            if not whole:
-                raise InvalidArgument("size is needed where data is not bytes: it cannot be known beforehand")
-            size = len(data)  # type: ignore[arg-type]
+            if whole is None:
+                raise InvalidArgument(f"data is of type {type(data).__name__}: give size=, the bytes of all its pieces")
+            size = len(whole)
         bucket = self.bucket
         at = bucket.store.clock.wall_us() if time is None else to_us(time)
         (entry,) = bucket.ensure_entries([self.name])
         write = bucket.open_write(entry, at, size, label_set(labels), content_type)
         try:
-            _give(write, [data] if whole else data)  # type: ignore[list-item,arg-type]
+            _give(write, data if whole is None else [whole])  # type: ignore[arg-type]
             if not write.inline:
                 write.finish()
             commit = bucket.commit_writes([write])
@@ -115,12 +123,15 @@ class Entry:
         writes: list[Write] = []
         try:
             for record in records:
+                if not isinstance(record, NewRecord):
+                    raise InvalidArgument(f"{type(record).__name__} among the records: expected NewRecord(time, data)")
                 write = None
                 try:
+                    data = _piece(record.data)
                     write = bucket.open_write(
-                        entry, to_us(record.time), len(record.data), label_set(record.labels), record.content_type
+                        entry, to_us(record.time), len(data), label_set(record.labels), record.content_type
                     )
-                    _give(write, [record.data])
+                    _give(write, [data])
                 except BaseException as error:
                     if write is not None:
                         write.abort()
@@ -145,7 +156,7 @@ class Entry:
     def update(self, time: TimeLike, labels: Mapping[str, object]) -> None:
         """Set labels of a record, "" or None removes one, others stay; durable when it returns. Raises NotFound,
         InvalidArgument, Unavailable."""
-        changes = {name: "" if value is None else label_text(value) for name, value in labels.items()}
+        changes = {str(name): "" if value is None else label_text(value) for name, value in _labels(labels).items()}
         (error,) = self.bucket.update_labels([(self.name, to_us(time), changes)])
         if error is not None:
             raise error
@@ -167,9 +178,7 @@ class Entry:
         """Remove records with start <= time < stop that fulfil a condition, durably; how many. See `query`.
 
         They go in portions of 16,384, each of which is all or nothing."""
-        from lamina.records.condition import compile_condition
-
-        condition = compile_condition(json.loads(when) if isinstance(when, str) else when)
+        condition = condition_of(when)
         return self.bucket.remove_query([self.name], _us(start), _us(stop), condition, strict)
 
     # -- reading -------------------------------------------------------------------------------------------------
@@ -230,9 +239,8 @@ class Entry:
         asked for. `when`: a condition as a mapping or as JSON text (docs/records.md); what it cannot be evaluated for
         does not match, or with `strict` raises. Raises InvalidArgument, NotFound; while iterating Corrupt."""
         from lamina.engine.records.queries import Query
-        from lamina.records.condition import compile_condition
 
-        condition = compile_condition(json.loads(when) if isinstance(when, str) else when)
+        condition = condition_of(when)
         self.slot  # noqa: B018  # raises NotFound now rather than at the first record
         query = Query(self.bucket, [self.name], _us(start), _us(stop), condition, strict, False)
 
@@ -252,26 +260,75 @@ class Entry:
 def _give(write: Write, pieces: Iterable[Buffer]) -> None:
     """Hand a content over, inline or to the disk, where it is to be finished."""
     if write.inline:
-        parts = list(pieces)
+        parts = [_piece(piece) for piece in pieces]
         write.set_content(parts[0] if len(parts) == 1 else b"".join(parts))
         return
     for piece in pieces:
-        view = memoryview(piece)
+        view = memoryview(_piece(piece))
         for first in range(0, len(view), CHUNK_BYTES):
             write.write(view[first : first + CHUNK_BYTES])
 
 
+def _whole(data: object) -> Buffer | None:
+    """What has bytes, as bytes, so that its length is their number; None for anything else."""
+    if isinstance(data, (bytes, bytearray)):
+        return data
+    try:
+        view = memoryview(data)  # type: ignore[arg-type]
+    except (TypeError, ValueError):  # no buffer; one of a type that memoryview does not know
+        return None
+    return view if view.format == "B" and view.ndim == 1 and view.c_contiguous else view.tobytes()
+
+
+def _piece(data: object) -> Buffer:
+    """`_whole`, or InvalidArgument."""
+    whole = _whole(data)
+    if whole is None:
+        raise _no_bytes(data)
+    return whole
+
+
+def _no_bytes(data: object) -> InvalidArgument:
+    if isinstance(data, str):
+        return InvalidArgument(f"data {data[:40]!r} is text: expected bytes, such as data.encode()")
+    kind = type(data).__name__
+    return InvalidArgument(f"data is of type {kind}: expected bytes, or an iterable of bytes with its size")
+
+
+def condition_of(when: Mapping[str, Any] | str | None) -> Condition:
+    """A condition given as a mapping or as JSON text, compiled. Raises InvalidArgument."""
+    from lamina.records.condition import compile_condition
+
+    if isinstance(when, str):
+        try:
+            when = json.loads(when)
+        except ValueError as error:
+            raise InvalidArgument(f"when {when!r} is not JSON: {error}") from None
+    return compile_condition(when)
+
+
 def label_text(value: object) -> str:
-    """A label's value as it is kept."""
-    if isinstance(value, bool):
+    """A label's value as it is kept. Raises InvalidArgument for bytes and containers."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (bool, np.bool_)):
         return "true" if value else "false"
+    if hasattr(value, "__iter__"):
+        raise InvalidArgument(f"label value {value!r}: expected text, a number or a bool")
     return str(value)
 
 
 def label_set(labels: Mapping[str, object] | None) -> LabelSet:
     if not labels:
         return ()
-    return tuple(sorted((str(name), label_text(value)) for name, value in labels.items()))
+    given = _labels(labels).items()
+    return tuple(sorted((str(name), label_text(value)) for name, value in given if value is not None))
+
+
+def _labels(labels: Mapping[str, object]) -> Mapping[str, object]:
+    if not isinstance(labels, Mapping):
+        raise InvalidArgument(f"labels {labels!r}: expected a mapping of names to values")
+    return labels
 
 
 def _us(time: TimeLike | None) -> int | None:

@@ -6,7 +6,6 @@ are there, too, but no longer in the published state of their entry.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from lamina.catalog.catalog import CatalogSnapshot
 from lamina.catalog.rows import BucketRow, EntryRow
 from lamina.engine.records.bucket import Bucket
 from lamina.engine.records.cursor import Cursor
+from lamina.engine.records.entry import condition_of
 from lamina.engine.records.entry_slot import EntrySlot
 from lamina.engine.records.record import Record, materialize
 from lamina.errors import NotFound
@@ -155,10 +155,8 @@ class EntryView:
         strict: bool = False,
     ) -> Iterator[Record]:
         """See `Entry.query`. Raises InvalidArgument, Closed; while iterating Corrupt."""
-        from lamina.records.condition.condition import compile_condition
-
         self._check()
-        condition = compile_condition(json.loads(when) if isinstance(when, str) else when)
+        condition = condition_of(when)
         first, last = (None if time is None else to_us(time) for time in (start, stop))
 
         def records() -> Iterator[Record]:

@@ -157,7 +157,7 @@ def _operation(route: Route) -> dict[str, Any]:
     ]
     takes = route.method in ("POST", "PUT") or (route.method == "PATCH" and route.pattern.endswith("/mode"))
     operation: dict[str, Any] = {
-        "operationId": f"{route.method.lower()}_{route.handler.__module__.rpartition('.')[2]}_{route.handler.__name__}",
+        "operationId": f"{route.method.lower()}_{re.sub('[^a-z0-9]+', '_', route.pattern).strip('_')}",
         "summary": SUMMARIES[key],
         "x-right": route.right,
         "parameters": places + PARAMETERS.get(key, []),

@@ -15,15 +15,14 @@ from lamina.faces.reduct import (
     buckets,
     entries,
     io,
-    lifecycles,
     links,
     openapi,
     queries,
     records,
-    replications,
     server,
     tokens,
 )
+from lamina.faces.reduct.managed import lifecycles, replications
 
 if TYPE_CHECKING:
     from lamina.faces.reduct.call import Call
@@ -91,13 +90,13 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/tokens/{name}", "full", tokens.get),
     Route("DELETE", "/tokens/{name}", "full", tokens.remove),
     Route("POST", "/tokens/{name}/rotate", "full", tokens.rotate),
-    Route("GET", "/replications", "full", replications.list_replications),
+    Route("GET", "/replications", "full", replications.list),
     Route("POST", "/replications/{name}", "full", replications.create),
     Route("GET", "/replications/{name}", "full", replications.get),
     Route("PUT", "/replications/{name}", "full", replications.update),
     Route("PATCH", "/replications/{name}/mode", "full", replications.set_mode),
     Route("DELETE", "/replications/{name}", "full", replications.remove),
-    Route("GET", "/lifecycles", "full", lifecycles.list_lifecycles),
+    Route("GET", "/lifecycles", "full", lifecycles.list),
     Route("POST", "/lifecycles/{name}", "full", lifecycles.create),
     Route("GET", "/lifecycles/{name}", "full", lifecycles.get),
     Route("PUT", "/lifecycles/{name}", "full", lifecycles.update),

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from lamina.faces.reduct.buckets import NewName, Settings
-from lamina.faces.reduct.replications import Mode
+from lamina.faces.reduct.managed import Mode
 
 Schema = dict[str, Any]
 

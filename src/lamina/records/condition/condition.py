@@ -39,8 +39,9 @@ class Condition(NamedTuple):
 def compile_condition(when: object, *, legacy: Legacy | None = None) -> Condition:
     """From parsed JSON, whose members keep their order; None and {} pass everything.
 
-    Legacy filters come before `when`, what thins out and limits after it. Raises InvalidArgument with the contract's messages (10.1 to 10.3, 10.7), beyond
-    a depth of 32 operators and beyond 1,000 operators and operands. Cost: microseconds for each.
+    Legacy filters come before `when`, what thins out and limits after it. Raises InvalidArgument with the contract's
+    messages (10.1 to 10.3, 10.7), beyond a depth of 32 operators and beyond 1,000 operators and operands. Cost:
+    microseconds for each.
     """
     if when is None:
         when = {}

@@ -321,3 +321,12 @@ def test_an_answer_that_breaks_off_closes_the_connection(caplog):
             return await wire.reader.read()
 
     assert run(main()) == b"abc"
+
+
+def test_a_refusal_is_told_whatever_else_is_being_handled():
+    """The parser hides what its callbacks raise, and a context can be another error's."""
+    try:
+        raise LookupError("of somebody else")
+    except LookupError:
+        answer, _ = run(exchange(HEAD + b"X-A: 1\r\n" * 1200 + b"\r\n"))
+    check_refusal(answer, 431)

@@ -83,6 +83,14 @@ def test_import_that_broke_off_is_repeated_without_doubles(db, plant, tmp_path):
     assert done.skipped > 0
     assert db.buckets["copy"].entry("line-1/cam").read(T0 + 3).read() == b"mine"
     assert len(records(db.buckets["copy"])) == 1303
+    assert import_records(db, "copy", tmp_path / "out", skip_existing=True) == (0, 1303, 0)
+
+
+def test_a_wrong_condition_leaves_no_folder(plant, tmp_path):
+    for when in ("{&", {"&ok": {"$eqq": True}}):
+        with pytest.raises(InvalidArgument):
+            export_records(plant, tmp_path / "out", when=when)
+    assert not (tmp_path / "out").exists()
 
 
 def test_targets_that_exist_are_left_alone_and_failed_archives_do_not_appear(plant, tmp_path):
