@@ -101,8 +101,9 @@ class Entry:
             size = len(whole)
         bucket = self.bucket
         at = bucket.store.clock.wall_us() if time is None else to_us(time)
+        kept = label_set(labels)
         (entry,) = bucket.ensure_entries([self.name])
-        write = bucket.open_write(entry, at, size, label_set(labels), content_type)
+        write = bucket.open_write(entry, at, size, kept, content_type)
         try:
             _give(write, data if whole is None else [whole])  # type: ignore[arg-type]
             if not write.inline:

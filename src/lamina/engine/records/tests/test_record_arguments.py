@@ -77,6 +77,7 @@ def test_labels_that_are_no_text_are_refused(bucket, value):
         entry.write(b"x", 1, labels={"a": value})
     with pytest.raises(errors.InvalidArgument, match="expected a mapping"):
         entry.write(b"x", 1, labels=["a"])
+    assert bucket.names() == []
     entry.write(b"x", 1)
     with pytest.raises(errors.InvalidArgument, match="expected text, a number or a bool"):
         entry.update(1, {"a": value})
