@@ -250,8 +250,20 @@ def _refuse_strangers(seams: Seams) -> None:
             f"{seams.path} has folders log or segments but no {IDENTITY} file: if it is no database of Lamina's, "
             "choose another directory, else restore it from a backup"
         )
+    foreign = [info.name for info in seams.files.list("") if not _may_be_ours(info.name)]
+    if foreign:
+        raise InvalidArgument(
+            f"{seams.path} is not empty and holds no database: there is {', '.join(foreign[:3])};"
+            " choose an empty or new directory"
+        )
     if any(info.name != IDENTITY for info in seams.files.list("tmp")):
         raise InvalidArgument(f"{seams.path} has a folder tmp that is not ours: a database needs one of its own")
+
+
+def _may_be_ours(name: str) -> bool:
+    """What a creation that did not finish may have left, and what every volume has."""
+    known = (LOCK, "RESERVE", "tmp", "log", "segments", "lost+found")
+    return name in known or name.startswith((CATALOG, "."))
 
 
 def _has_data(files: Files) -> bool:

@@ -113,7 +113,7 @@ def _buckets(directory: Directory, snapshot: CatalogSnapshot) -> Iterator[str]:
 def _sealed(rows: Sequence[RecordSectionRow]) -> str:
     """What an entry has in segments; the log is not looked at."""
     if not rows:
-        return "nothing sealed"
+        return "nothing sealed yet; newer records are in the log"
     records = sum(int(decode_blocks(row.blocks)[1].sum()) for row in rows)
     first = _time(min(section_of(row).t_min for row in rows))
     last = _time(max(section_of(row).t_max for row in rows))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lamina.catalog.rows import BucketRow
 from lamina.engine.records import changes, quota, tree
-from lamina.engine.records.entry import Entry
+from lamina.engine.records.entry import Entry, selected
 from lamina.engine.records.settings import BucketInfo, BucketSettings, EntryInfo
 from lamina.engine.records.write import Commit, Write, check_alive, commit
 from lamina.errors import InvalidArgument, LaminaError, NotFound
@@ -20,8 +20,10 @@ from lamina.records.source import LAST_TIME
 
 if TYPE_CHECKING:
     from lamina.engine.records.entry_slot import EntrySlot
+    from lamina.engine.records.record import Record
     from lamina.engine.records.store import RecordStore
     from lamina.records.condition import Condition
+    from lamina.time import TimeLike
 
 LABELS, LABEL_BYTES = 256, 65_536
 """Per record (architecture section 15): what single reads send back in headers."""
@@ -154,6 +156,19 @@ class Bucket:
         """By name (bytes), without attachments."""
         slots = sorted(self.slots.values(), key=lambda slot: slot.name.encode())
         return [slot_info(slot) for slot in slots if not slot.meta]
+
+    def query(
+        self,
+        entries: Sequence[str] | None = None,
+        start: TimeLike | None = None,
+        stop: TimeLike | None = None,
+        *,
+        when: Mapping[str, Any] | str | None = None,
+        strict: bool = False,
+    ) -> Iterator[Record]:
+        """Records of several entries, merged by time, then name: names and patterns (`line-*`, `**/camera`, `!test`),
+        None or [] all. State of a condition, such as `$limit`, is kept per entry. Otherwise as `Entry.query`."""
+        return selected(self, entries, start, stop, when, strict)
 
     # -- writing -------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from lamina.records.condition import Condition
 
 CONTENT_TYPE = "application/octet-stream"
+
+READ_RECORDS, UNLIMITED = 1024, 1 << 62
+"""Records of a query that are made at a time: 2 µs each."""
 
 CHUNK_BYTES = 1 << 20
 """A long content is taken in pieces of at most so many bytes."""
@@ -239,23 +242,34 @@ class Entry:
         """Records with start <= time < stop (None: all) in ascending time, as they are now; contents are read when
         asked for. `when`: a condition as a mapping or as JSON text (docs/records.md); what it cannot be evaluated for
         does not match, or with `strict` raises. Raises InvalidArgument, NotFound; while iterating Corrupt."""
-        from lamina.engine.records.queries import Query
-
-        condition = condition_of(when)
         self.slot  # noqa: B018  # raises NotFound now rather than at the first record
-        query = Query(self.bucket, [self.name], _us(start), _us(stop), condition, strict, False)
+        return selected(self.bucket, [self.name], start, stop, when, strict)
 
-        def records() -> Iterator[Record]:
-            try:
-                while True:
-                    batch = query.next_batch(1024, 1 << 62, 1 << 62, None)
-                    yield from batch.records
-                    if batch.last:
-                        return
-            finally:
-                query.close()
 
-        return records()
+def selected(
+    bucket: Bucket,
+    entries: Sequence[str] | None,
+    start: TimeLike | None,
+    stop: TimeLike | None,
+    when: Mapping[str, Any] | str | None,
+    strict: bool,
+) -> Iterator[Record]:
+    """Records of a query, as `Entry.query` and `Bucket.query` give them: what lives now, read while iterating."""
+    from lamina.engine.records.queries import Query
+
+    query = Query(bucket, entries, _us(start), _us(stop), condition_of(when), strict, False)
+
+    def records() -> Iterator[Record]:
+        try:
+            while True:
+                batch = query.next_batch(READ_RECORDS, UNLIMITED, UNLIMITED, None)
+                yield from batch.records
+                if batch.last:
+                    return
+        finally:
+            query.close()
+
+    return records()
 
 
 def _give(write: Write, pieces: Iterable[Buffer]) -> None:

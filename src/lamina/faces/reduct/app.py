@@ -24,6 +24,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("lamina.reduct")
 
+PAGE = """<!doctype html>
+<title>Lamina</title>
+<h1>Lamina</h1>
+<p>This server speaks ReductStore's HTTP API. There is no console yet; ReductStore's clients and these pages work:</p>
+<ul>
+<li><a href="{base}api/v1/info">{base}api/v1/info</a>: what it holds
+<li><a href="{base}api/v1/openapi.json">{base}api/v1/openapi.json</a>: every route
+<li><a href="/ready">/ready</a>, <a href="/metrics">/metrics</a>: health
+</ul>
+"""
+"""Where a browser ends up that was given the server's address."""
+
+PAGE_HEADERS: list[Header] = [
+    (b"content-type", b"text/html; charset=utf-8"),
+    (b"content-security-policy", b"default-src 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+]
+
 
 class Face:
     """One HTTP face of one open database. Used on one event loop; `close` when no request is under way any more.
@@ -110,6 +128,8 @@ class Face:
         readable = call.method in ("GET", "HEAD")
         if readable and call.scope["path"] in (base, f"{base}ui"):
             await call.answer(302, [(b"location", f"{base}ui/".encode())])
+        elif readable and call.scope["path"] == f"{base}ui/":
+            await call.answer(200, PAGE_HEADERS, PAGE.format(base=base).encode())
         elif readable:
             raise Refused(404, "Not found")
         else:

@@ -7,6 +7,7 @@ import array
 import numpy as np
 import pytest
 
+import lamina
 from lamina import errors
 from lamina.engine.records.entry import NewRecord
 
@@ -105,3 +106,15 @@ def test_a_misspelt_setting_is_refused(machine, bucket):
     with pytest.raises(errors.InvalidArgument, match=r"^setting 'quota_typ' of a bucket"):
         bucket.update({"quota_typ": "FIFO"})
     assert repr(machine.db.buckets) == "<lamina.Buckets n=1>"
+
+
+def test_a_bucket_is_asked_for_several_entries_at_once_by_names_and_patterns():
+    with lamina.open(":memory:") as db:
+        bucket = db.buckets.create("b")
+        for i, name in enumerate(["line-1/camera", "line-2/camera", "line-9/camera", "log"]):
+            bucket.entry(name).write(b"x", 10 - i, labels={"i": i})
+        found = [(record.entry, record.time_us) for record in bucket.query(["line-*/camera", "!line-9/*"])]
+        assert found == [("line-2/camera", 9), ("line-1/camera", 10)]
+        assert len(list(bucket.query())) == 4
+        assert [record.entry for record in bucket.query(["*"], 8, 10, when={"&i": {"$lt": 2}})] == ["line-2/camera"]
+        assert list(bucket.query(["nothing"])) == []

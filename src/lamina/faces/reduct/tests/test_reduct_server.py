@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -194,6 +195,15 @@ def test_root_leads_to_the_console(client):
     for path in ("/", "/ui"):
         answer = client.request("GET", path, api=False)
         assert (answer.status, answer.headers["location"]) == (302, "/ui/")
+
+
+def test_a_browser_finds_a_page_that_says_where_things_are(client):
+    page = client.request("GET", "/ui/", api=False)
+    assert page.status == 200
+    assert page.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    for path in re.findall(r'href="(/api[^"]+)"', page.body.decode()):
+        assert client.request("GET", path, api=False).status == 200
 
 
 def test_base_path():
