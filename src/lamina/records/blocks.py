@@ -74,13 +74,21 @@ class Blocks:
         """Number of blocks that begin below a time."""
         return bisect_left(self._begins, time_us)
 
-    def evictable(self, below: int) -> tuple[int, int, int] | None:
-        """The oldest block that begins at or above `below`: (its begin, the last time that goes with it, its reported
-        size); None: there is none."""
+    def next_begin(self, below: int) -> int | None:
+        """Where the oldest block begins that begins at or above `below`; None: there is none."""
         i = self.first_from(below)
-        if i == len(self._begins):
-            return None
-        return self._begins[i], self._through(i), self._sizes[i]
+        return self._begins[i] if i < len(self._begins) else None
+
+    def evictable(self, below: int, wanted: int, before: int) -> tuple[int, int]:
+        """The oldest blocks that begin at or above `below`: the last time that goes with them, and their reported
+        size. As many as it takes to free `wanted` bytes, of those that begin before `before`; at least one, which must
+        be there."""
+        i = self.first_from(below)
+        size = self._sizes[i]
+        while size < wanted and i + 1 < len(self._begins) and self._begins[i + 1] < before:
+            i += 1
+            size += self._sizes[i]
+        return self._through(i), size
 
     def _through(self, index: int) -> int:
         return self._begins[index + 1] - 1 if index + 1 < len(self._begins) else self.last

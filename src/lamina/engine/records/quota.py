@@ -7,16 +7,17 @@ evicted twice for one need.
 
 from __future__ import annotations
 
+import heapq
 from typing import TYPE_CHECKING
 
 from lamina.engine.records.publish import EvictNote
 from lamina.errors import QuotaExceeded
 from lamina.records import ops
+from lamina.records.source import LAST_TIME
 from lamina.storage.log import Op
 
 if TYPE_CHECKING:
     from lamina.engine.records.bucket import Bucket
-    from lamina.engine.records.entry_slot import EntrySlot
     from lamina.engine.records.store import RecordStore
 
 
@@ -53,7 +54,7 @@ def claim(bucket: Bucket, need: int, size: int, wait: bool) -> bool:
                 return True
         if not wait:
             return False
-        if not _evict_oldest(bucket):
+        if not _evict_oldest(bucket, need):
             with bucket.lock:  # alone in the bucket, a content of exactly the quota is let in as the contract says
                 if bucket.load + size <= settings.quota_size:
                     bucket.load += need
@@ -61,19 +62,23 @@ def claim(bucket: Bucket, need: int, size: int, wait: bool) -> bool:
             raise QuotaLost(f"Failed to keep quota of '{bucket.name}'")
 
 
-def _evict_oldest(bucket: Bucket) -> bool:
-    """Let the oldest block of the bucket go; False if there is none. The op is queued before this returns, so it
-    takes effect before what its caller submits."""
-    oldest: tuple[int, int, int, EntrySlot] | None = None
+def _evict_oldest(bucket: Bucket, need: int) -> bool:
+    """Let the oldest blocks of the bucket go that lie in one entry, as many as make room for `need` bytes; False if
+    there are none. The op is queued before this returns, so it takes effect before what its caller submits."""
     with bucket.store.publish_lock, bucket.lock:
-        for slot in bucket.slots.values():
-            if not slot.meta and not slot.dead:
-                found = slot.blocks.evictable(slot.evicted_through + 1)
-                if found is not None and (oldest is None or found[0] < oldest[0]):
-                    oldest = (*found, slot)
-        if oldest is None:
+        begins = [
+            (begin, slot.id, slot)
+            for slot in bucket.slots.values()
+            if not slot.meta
+            and not slot.dead
+            and (begin := slot.blocks.next_begin(slot.evicted_through + 1)) is not None
+        ]
+        if not begins:
             return False
-        _, through, size, slot = oldest
+        (_, _, slot), *others = heapq.nsmallest(2, begins)
+        before = others[0][0] if others else LAST_TIME + 1  # from there on another entry's block is older
+        wanted = bucket.load + need - bucket.settings.quota_size
+        through, size = slot.blocks.evictable(slot.evicted_through + 1, wanted, before)
         slot.evicted_through = through
         slot.evicting += size
         bucket.load -= size
@@ -103,7 +108,9 @@ def _take_back(note: EvictNote) -> None:
 def shrink(bucket: Bucket) -> None:
     """Keep a quota that was lowered, durably."""
     evicted = False
-    while bucket.settings.quota_type == "FIFO" and bucket.load > bucket.settings.quota_size and _evict_oldest(bucket):
+    while (
+        bucket.settings.quota_type == "FIFO" and bucket.load > bucket.settings.quota_size and _evict_oldest(bucket, 0)
+    ):
         evicted = True
     if evicted:
         bucket.store.log.barrier()

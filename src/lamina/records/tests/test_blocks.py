@@ -157,11 +157,14 @@ def test_sums_are_those_of_the_records(many, limits, data):
             chosen = data.draw(st.sampled_from(living))[0]
             carry_out(blocks, blocks.plan_change([chosen], [-1], [-model.remove(chosen)]))
         elif what == "evict" and living:
-            found = blocks.evictable(0)
-            assert found is not None
-            begin, through, held = found
-            assert begin == model.blocks[0][0]
-            assert held == told(blocks)[0].size
+            wanted, before = data.draw(st.integers(0, 300)), data.draw(st.integers(0, 60))
+            through, held = blocks.evictable(0, wanted, before)
+            assert blocks.next_begin(0) == model.blocks[0][0]
+            gone = [block for block in told(blocks) if block.begin <= through]
+            assert held == sum(block.size for block in gone)
+            assert len(gone) == 1 or (gone[-1].begin < before and sum(block.size for block in gone[:-1]) < wanted)
+            left = told(blocks)[len(gone) :]
+            assert held >= wanted or not left or left[0].begin >= before
             carry_out(blocks, blocks.plan_evict(through))
             model.evict(through)
         assert told(blocks) == model.told()
