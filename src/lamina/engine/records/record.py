@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from lamina.errors import Corrupt, NotFound
 from lamina.records import checksum
 from lamina.records.labels import LabelSet
@@ -89,13 +87,25 @@ class Record:
 
     def _find_again(self) -> None:
         """Sealing or compaction put the content elsewhere. Raises NotFound."""
-        self._place = self._store.place_of(self._slot, self.time_us, self._seq)
+        try:
+            self._place = self._store.place_of(self._slot, self.time_us, self._seq)
+        except NotFound:  # nobody held that moment; the record may live on with other labels
+            place = self._living()
+            if place is None:
+                raise
+            self._place = place
 
     def _went(self) -> bool:
         """Whether it does not live any more: its space may have been given back, and reads as zeros then."""
-        state = self._slot.state
-        found = self._store.find(self._slot, state, self.time_us, state.seq)
-        return found is None or int(found.source.take(np.array([found.at]))["crc"][0]) != self._place[3]
+        return self._living() is None
+
+    def _living(self) -> Place | None:
+        """Where the content lies, if the record lives."""
+        try:
+            place = self._store.place_of(self._slot, self.time_us)
+        except NotFound:
+            return None
+        return place if place[3] == self._place[3] else None
 
     def __repr__(self) -> str:
         return f"<lamina.Record {self.entry} {self.time_us} {self.size} bytes>"

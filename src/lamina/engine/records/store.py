@@ -441,9 +441,12 @@ class RecordStore:
                     return Found(section, int(picked[0]), source)
         return None
 
-    def place_of(self, slot: EntrySlot, time_us: int, seq: int) -> Place:
-        """Where a record's content lies now. Raises NotFound."""
-        found = self.find(slot, slot.state, time_us, seq) or self._find_dead(slot, time_us, seq)
+    def place_of(self, slot: EntrySlot, time_us: int, seq: int | None = None) -> Place:
+        """Where the content of a record as of a seq, None: of the living one, lies now. Raises NotFound."""
+        state = slot.state
+        found = self.find(slot, state, time_us, state.seq if seq is None else seq)
+        if found is None and seq is not None:
+            found = self._find_dead(slot, time_us, seq)
         if found is None:
             raise NotFound(f"Record {time_us} not found in entry {slot.bucket.name}/{slot.name}")
         row = found.source.take(np.array([found.at]))[0]

@@ -77,6 +77,21 @@ def test_a_record_is_there_all_the_time_while_its_labels_change(machine, entry, 
     assert missing == []
 
 
+def test_the_content_is_found_after_labels_changed_and_the_log_let_it_go(machine, entry):
+    entry.write(b"x", 10)
+    kept, replaced = entry.read(10), entry.read(10)
+    for n in range(200):
+        entry.update(10, {"n": str(n)})
+        if n % 50 == 0:
+            machine.db.flush()
+    assert kept.read() == b"x"
+    entry.remove(10)
+    entry.write(b"y", 10)
+    machine.db.flush()
+    with pytest.raises(errors.NotFound, match="Record 10 not found in entry b/e"):
+        replaced.read()
+
+
 def test_writers_in_threads_get_each_time_once(machine, bucket, entry):
     entry.write(b"", 50)
     taken: list[int] = []
