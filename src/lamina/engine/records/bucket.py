@@ -212,10 +212,10 @@ class Bucket:
         except LaminaError:
             return None
         times = [write.time_us for write in writes]
-        if not times or not changes.claim_behind(slot, times):
+        if not times or not quota.claim(self, need, largest, wait=False):
             return None
-        if not quota.claim(self, need, largest, wait=False):
-            slot.release(times)
+        if not changes.claim_behind(slot, times):  # last: a claim of times leaves a mark, one of room does not
+            self.release(slot, [], need)
             return None
         return writes
 

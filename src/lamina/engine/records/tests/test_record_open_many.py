@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lamina.engine.records.tests.recordmodel import TINY
@@ -30,6 +30,7 @@ def seen(bucket, slot):
 
 
 @given(records, st.sampled_from(SETTINGS))
+@example([(4, 300, "text/plain", ()), (5, 300, "text/plain", ())], SETTINGS[1])  # no room: nothing is claimed
 def test_same_as_one_by_one_or_nothing(asked, settings):
     machine = Machine(TINY)
     bucket = machine.db.buckets.create("b", settings)
