@@ -66,12 +66,10 @@ class Cursor:
 
     def _run(self) -> Iterator[Batch]:
         state = self.state
-        tail = TailSource(state, self.seq) if state.n else None
-        reach = (tail.t_min, tail.t_max) if tail is not None and tail.t_max >= tail.t_min else None
         sections = [section for section in state.sections if section.row.min_seq <= self.seq]
         size = FIRST_ROWS
-        for cluster in clusters(sections, reach, self._start, self._stop):
-            batch = self._read(cluster, tail)
+        for cluster in clusters(sections, _reach(state), self._start, self._stop):
+            batch = self._read(cluster)
             if self.slot.meta and len(batch):
                 batch = _without_removed(batch)
             at = 0
@@ -83,12 +81,12 @@ class Cursor:
                 if self.ended:
                     return
 
-    def _read(self, cluster: Cluster, tail: TailSource | None) -> Batch:
+    def _read(self, cluster: Cluster) -> Batch:
+        """The tail is looked at only when it is its turn: until then thousands of cursors hold nothing of it."""
         sources: list[Source] = []
         for member in cluster.members:
             if member is None:
-                assert tail is not None, "only a tail that has rows is part of a cluster"
-                sources.append(tail)
+                sources.append(TailSource(self.state, self.seq))
             else:
                 source = self._store.open_section(member, self.seq)
                 if self._may_match(member, source):
@@ -130,6 +128,16 @@ class Cursor:
         if held is not None:
             self._batches.close()  # type: ignore[attr-defined]
             self._store.end_read(held)
+
+
+def _reach(state: EntryState) -> tuple[int, int] | None:
+    """First and last time of the tail's rows, dead ones included; None: it has none."""
+    if not state.n:
+        return None
+    times = state.tail.rows["time"][: state.n]
+    if state.ordered:
+        return int(times[0]), int(times[-1])
+    return int(times.min()), int(times.max())
 
 
 def _without_removed(batch: Batch) -> Batch:
