@@ -147,6 +147,8 @@ def nginx(folder: Path) -> Iterator[Server]:
                 break
             except OSError:
                 time.sleep(0.05)
+        else:
+            raise RuntimeError(f"nginx does not answer on port {port} after 5 s")
         yield Server(process, port, folder)
     finally:
         process.terminate()
