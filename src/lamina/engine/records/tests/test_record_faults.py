@@ -274,3 +274,21 @@ def test_a_damaged_content_is_an_error_and_the_rest_is_readable():
     life.files.heal()
     assert [record.read() for record in handle.query()] == [bytes([time]) * 1000 for time in range(3)]
     life.db.close()
+
+
+def test_a_content_that_would_use_up_the_reserve_is_refused_before_a_byte_is_written():
+    reserve = 1 << 20
+    files = FaultyFiles(SimulatedFiles())
+    db = reopened(files, Unclosed(MemoryCatalog()), TINY._replace(min_free=reserve))
+    bucket = db.buckets.create("b")
+    bucket.ensure_entries(["e"])
+    entry = bucket.entry("e")
+    files.set_free(reserve + len(LARGE) - 1, 1 << 40)
+    written = files.calls["write"]
+    with pytest.raises(errors.NoSpace, match=f"a content of {len(LARGE)} and a reserve of {reserve} do not fit"):
+        entry.write(LARGE, 2)
+    assert files.calls["write"] == written
+    files.set_free(reserve + len(LARGE), 1 << 40)
+    entry.write(LARGE, 3)
+    assert times_of(entry) == [3]
+    db.close()
