@@ -13,8 +13,8 @@ from btrdb.exceptions import StreamNotFoundError
 
 from lamina.columns import Samples
 from lamina.faces.btrdb import subscribe
-from lamina.faces.btrdb.errors import Refused
 from lamina.faces.btrdb.generated import lamina_wire_v5_pb2 as pb
+from lamina.faces.btrdb.service.codes import Refused
 
 pytestmark = pytest.mark.wire
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lamina.columns import Columns, Times, Values
@@ -16,32 +14,13 @@ from lamina.errors import InvalidArgument, InvalidTimeRange, InvalidValue, Lamin
 from lamina.faces.btrdb import wire
 from lamina.faces.btrdb.batches import BATCH_BYTES
 from lamina.faces.btrdb.calls import MESSAGE_LIMIT
-from lamina.faces.btrdb.errors import INVALID_PARAMETER, Refused
+from lamina.faces.btrdb.service.codes import INVALID_PARAMETER, Refused
+from lamina.faces.btrdb.service.tables import POINTS, WINDOWS, cast, check_template, joined_schema
 
-TIME = pa.timestamp("ns", tz="UTC")
+__all__ = ["POINTS", "WINDOWS", "Encoder", "decode_points", "joined_schema"]
 
 _INVALID = (pa.ArrowException, OSError, ValueError, struct.error)
 """What pyarrow raises for damaged bytes; ValueError among them where a name or time zone is no UTF-8."""
-
-
-def _schema(*columns: tuple[str, pa.DataType]) -> pa.Schema:
-    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns])
-
-
-POINTS = _schema(("time", TIME), ("value", pa.float64()))
-WINDOWS = _schema(
-    ("time", TIME),
-    ("min", pa.float64()),
-    ("mean", pa.float64()),
-    ("max", pa.float64()),
-    ("count", pa.uint64()),
-    ("stddev", pa.float64()),
-)
-
-
-def joined_schema(uuids: Sequence[UUID]) -> pa.Schema:
-    """`time`, then a column per stream, named by its uuid."""
-    return _schema(("time", TIME), *((str(uuid), pa.float64()) for uuid in uuids))
 
 
 class Encoder:
@@ -85,7 +64,7 @@ class Encoder:
             for field, column in zip(self.schema, columns, strict=True)
         ]
         if self.target is not self.schema:
-            arrays = [_cast(array, field) for array, field in zip(arrays, self.target, strict=True)]
+            arrays = [cast(array, field) for array, field in zip(arrays, self.target, strict=True)]
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, self.target) as writer:
             writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self.target))
@@ -97,24 +76,8 @@ def _template(data: bytes, schema: pa.Schema) -> pa.Schema:
         template = pa.ipc.open_stream(data).schema
     except _INVALID as error:
         raise Refused(INVALID_PARAMETER, f"the template is no Arrow IPC stream: {error}") from None
-    if len(template) != len(schema):
-        text = f"the template has {len(template)} columns, the result has {len(schema)}"
-        raise Refused(INVALID_PARAMETER, text)
-    for source, target in zip(schema, template, strict=True):
-        _cast(pa.array([], source.type), target)
+    check_template(template, schema)
     return template
-
-
-def _cast(array: pa.Array, field: pa.Field) -> pa.Array:
-    """Narrower types may lose digits; what does not fit at all, or has a fraction for an integer, is refused."""
-    if array.type == field.type:
-        return array
-    try:
-        options = pc.CastOptions(field.type, allow_time_truncate=True, allow_decimal_truncate=True)
-        return pc.cast(array, options=options)
-    except (pa.ArrowException, ValueError) as error:
-        text = f"column {field.name!r} of the template: {array.type} does not cast to {field.type}: {error}"
-        raise Refused(INVALID_PARAMETER, text) from None
 
 
 # Inserts

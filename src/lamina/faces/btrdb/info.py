@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from lamina.faces.btrdb.calls import Call, parse
-from lamina.faces.btrdb.errors import FAULT_INJECTION_DISABLED, NOT_IMPLEMENTED, Refused
+from lamina.faces.btrdb.calls import parse
 from lamina.faces.btrdb.generated import lamina_wire_v5_pb2 as pb
-
-_BUILD = "5.34.0"
-"""The release whose behaviour the answers have. Clients look at the numbers only: the major one must be 5, and from
-minor 30 on the Python client uses Arrow."""
+from lamina.faces.btrdb.service import info as release
+from lamina.faces.btrdb.service.caller import Call
+from lamina.faces.btrdb.service.codes import NOT_IMPLEMENTED, Refused
 
 _HASHES = 1 << 32  # a client routes by the hash of the uuid, over members that share [0, 2**32)
 
 
 def info(call: Call, data: bytes) -> bytes:
     """Version 5. An empty proxy says: stay on the address you have."""
-    return pb.InfoResponse(majorVersion=5, minorVersion=34, build=_BUILD, proxy=pb.ProxyInfo()).SerializeToString()
+    major, minor, build = release.VERSION_5
+    return pb.InfoResponse(
+        majorVersion=major, minorVersion=minor, build=build, proxy=pb.ProxyInfo()
+    ).SerializeToString()
 
 
 def info_4(call: Call, data: bytes) -> bytes:
@@ -31,17 +32,19 @@ def info_4(call: Call, data: bytes) -> bytes:
     )
     setattr(member, "in", True)  # a keyword of Python
     mash = pb.Mash(revision=1, leader="lamina", leaderRevision=1, totalWeight=1, healthy=True, members=[member])
+    major, minor, build = release.VERSION_4
     return pb.InfoResponse(
-        majorVersion=4,
-        minorVersion=15,
-        build="4.15.9",
+        majorVersion=major,
+        minorVersion=minor,
+        build=build,
         proxy=pb.ProxyInfo(proxyEndpoints=[call.address]),
         mash=mash,
     ).SerializeToString()
 
 
 def fault_inject(call: Call, data: bytes) -> bytes:
-    raise Refused(FAULT_INJECTION_DISABLED, "Fault injection is disabled on this node")
+    release.fault_inject()
+    raise AssertionError("it is always refused")
 
 
 def set_compaction_config(call: Call, data: bytes) -> bytes:

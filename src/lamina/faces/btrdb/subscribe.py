@@ -19,9 +19,10 @@ import grpc
 from lamina.columns import Samples
 from lamina.faces.btrdb import arrow, wire
 from lamina.faces.btrdb.batches import ARROW_ROWS, NO_POINTS, POINTS, batches
-from lamina.faces.btrdb.calls import Call, Desk, parse
-from lamina.faces.btrdb.errors import RESOURCE_DEPLETED, Refused
+from lamina.faces.btrdb.calls import Desk, parse
 from lamina.faces.btrdb.generated import lamina_wire_v5_pb2 as pb
+from lamina.faces.btrdb.service.caller import Call
+from lamina.faces.btrdb.service.codes import RESOURCE_DEPLETED, Refused
 
 if TYPE_CHECKING:
     from lamina.engine.subscribe import Subscription

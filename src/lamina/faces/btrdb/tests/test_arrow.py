@@ -14,8 +14,8 @@ from lamina.columns import Samples
 from lamina.errors import InvalidArgument, InvalidTimeRange, InvalidValue, LaminaError, TooBig
 from lamina.faces.btrdb import arrow
 from lamina.faces.btrdb.calls import MESSAGE_LIMIT
-from lamina.faces.btrdb.errors import Refused
 from lamina.faces.btrdb.generated import lamina_wire_v5_pb2 as pb
+from lamina.faces.btrdb.service.codes import Refused
 
 NS = pa.timestamp("ns", tz="UTC")
 TIMES = np.array([-1, 0, 1_500_000_000_123_456_789])

@@ -7,6 +7,7 @@ import pytest
 from lamina import errors as kinds
 from lamina.faces.btrdb import errors
 from lamina.faces.btrdb.generated import lamina_wire_v5_pb2 as pb
+from lamina.faces.btrdb.service import codes
 
 
 class Fixed:
@@ -48,7 +49,7 @@ def stat(error):
             "the disk of the server is full: reading and deleting go on, writing after space was freed",
         ),
         (kinds.Closed("/secret/path"), 402, "the server is stopping"),
-        (errors.Refused(438, "r"), 438, "r"),
+        (codes.Refused(438, "r"), 438, "r"),
     ],
 )
 def test_kind_of_error_has_its_code_and_text(error, code, text):
@@ -80,4 +81,4 @@ def test_texts_are_short_and_valid_utf8():
 
 
 def test_codes_that_clients_retry_without_end_are_never_sent():
-    assert not {405, 419} & {code for code, _ in errors.TABLE.values()}
+    assert not {405, 419} & {code for code, _ in codes.TABLE.values()}

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from lamina.faces.btrdb import joins
+from lamina.faces.btrdb.service import joins
 
 
 class View:

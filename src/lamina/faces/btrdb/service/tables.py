@@ -1,0 +1,54 @@
+"""Answers as Arrow tables: the schemas of the contract (section 4.7), and the caller's own instead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lamina.faces.btrdb.service.codes import INVALID_PARAMETER, Refused
+
+TIME = pa.timestamp("ns", tz="UTC")
+
+
+def _schema(*columns: tuple[str, pa.DataType]) -> pa.Schema:
+    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns])
+
+
+POINTS = _schema(("time", TIME), ("value", pa.float64()))
+WINDOWS = _schema(
+    ("time", TIME),
+    ("min", pa.float64()),
+    ("mean", pa.float64()),
+    ("max", pa.float64()),
+    ("count", pa.uint64()),
+    ("stddev", pa.float64()),
+)
+
+
+def joined_schema(uuids: Sequence[UUID]) -> pa.Schema:
+    """`time`, then a column per stream, named by its uuid."""
+    return _schema(("time", TIME), *((str(uuid), pa.float64()) for uuid in uuids))
+
+
+def check_template(template: pa.Schema, schema: pa.Schema) -> None:
+    """Whether answers of `schema` can have the template's, column by column. Raises Refused (438)."""
+    if len(template) != len(schema):
+        text = f"the template has {len(template)} columns, the result has {len(schema)}"
+        raise Refused(INVALID_PARAMETER, text)
+    for source, target in zip(schema, template, strict=True):
+        cast(pa.array([], source.type), target)
+
+
+def cast(array: pa.Array, field: pa.Field) -> pa.Array:
+    """Narrower types may lose digits; what does not fit at all, or has a fraction for an integer, is refused."""
+    if array.type == field.type:
+        return array
+    try:
+        options = pc.CastOptions(field.type, allow_time_truncate=True, allow_decimal_truncate=True)
+        return pc.cast(array, options=options)
+    except (pa.ArrowException, ValueError) as error:
+        text = f"column {field.name!r} of the template: {array.type} does not cast to {field.type}: {error}"
+        raise Refused(INVALID_PARAMETER, text) from None
