@@ -48,6 +48,14 @@ def checked(times: Any, values: Any = None) -> tuple[Times, Values]:
     return time_column, value_column
 
 
+def as_given(table: Any) -> tuple[Times, Values]:
+    """The columns of a table that `checked` takes, in its order; times and values are not checked for their ranges.
+
+    Raises InvalidArgument (shapes, types), InvalidValue (null)."""
+    times, values = _columns(table)
+    return _times(times), _values(values)
+
+
 def _fits(column: Any, dtype: np.dtype[Any]) -> bool:
     return type(column) is np.ndarray and column.dtype == dtype and column.flags.c_contiguous
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -14,8 +14,9 @@ from lamina.errors import InvalidArgument, InvalidTimeRange, InvalidValue, Lamin
 from lamina.faces.btrdb import wire
 from lamina.faces.btrdb.batches import BATCH_BYTES
 from lamina.faces.btrdb.calls import MESSAGE_LIMIT
+from lamina.faces.btrdb.service import tables
 from lamina.faces.btrdb.service.codes import INVALID_PARAMETER, Refused
-from lamina.faces.btrdb.service.tables import POINTS, WINDOWS, cast, check_template, joined_schema
+from lamina.faces.btrdb.service.tables import POINTS, WINDOWS, check_template, joined_schema
 
 __all__ = ["POINTS", "WINDOWS", "Encoder", "decode_points", "joined_schema"]
 
@@ -38,7 +39,7 @@ class Encoder:
         One message as a rule; more where they would exceed the limit of a message. Raises TooBig where one row does.
         """
         rows = len(columns[0])
-        stream = self._stream(columns)
+        stream = tables.ipc_stream(self.schema, columns, None if self.target is self.schema else self.target)
         prefix = head + wire.length_delimited(field, len(stream))
         if len(prefix) + len(stream) < MESSAGE_LIMIT:
             yield b"".join((prefix, stream))
@@ -57,18 +58,6 @@ class Encoder:
     def rows_limit(self) -> int:
         """Rows whose values fill BATCH_BYTES."""
         return max(1, BATCH_BYTES // (8 * len(self.schema)))
-
-    def _stream(self, columns: Sequence[NDArray[np.generic]]) -> pa.Buffer:
-        arrays = [
-            pa.Array.from_buffers(field.type, len(column), [None, pa.py_buffer(np.ascontiguousarray(column))])
-            for field, column in zip(self.schema, columns, strict=True)
-        ]
-        if self.target is not self.schema:
-            arrays = [cast(array, field) for array, field in zip(arrays, self.target, strict=True)]
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, self.target) as writer:
-            writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self.target))
-        return sink.getvalue()
 
 
 def _template(data: bytes, schema: pa.Schema) -> pa.Schema:

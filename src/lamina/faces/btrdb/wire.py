@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -89,17 +89,31 @@ class Layout:
             rows[name] = column
         return b"".join((head, rows.view(np.uint8).data))
 
+    def decode(self, data: bytes, start: int) -> list[NDArray[Any]] | None:
+        """The columns of a message that consists of elements from `start` on; None if any of them has another form
+        (a zero left out, which other writers do), or is none at all."""
+        n, rest = divmod(len(data) - start, self.dtype.itemsize)
+        if rest:
+            return None
+        rows = np.frombuffer(data, self.dtype, n, start)
+        expected = {"tag": self.field << 3 | 2, "length": self.dtype.itemsize - 2}
+        expected |= {f"t{i}": (i + 1) << 3 | 1 for i in range(len(self.fields))}
+        if not all((rows[name] == value).all() for name, value in expected.items()):
+            return None
+        return [np.ascontiguousarray(rows[name]) for name in self.fields]
 
-_PAIR = Layout(("i8", "f8"))
+
+POINT = Layout(("i8", "f8"))
 _DELIVERED = Layout(("i8", "f8"), 2)
-_RANGE = Layout(("i8", "i8"))
-_SUMMARY = Layout(("i8", "f8", "f8", "f8", "u8", "f8"))
-_SUMMARY_4 = Layout(("i8", "f8", "f8", "f8", "u8"))
+CHANGED_RANGE = Layout(("i8", "i8"))
+SUMMARY = Layout(("i8", "f8", "f8", "f8", "u8", "f8"))
+SUMMARY_4 = Layout(("i8", "f8", "f8", "f8", "u8"))
+_INSERTED = Layout(("i8", "f8"), 3)
 
 
 def encode_points(head: bytes, points: Samples) -> bytes:
     """`head`, then every point as a RawPoint in field 4 (20 bytes each)."""
-    return _PAIR.encode(head, points.time, points.value)
+    return POINT.encode(head, points.time, points.value)
 
 
 def encode_delivered(head: bytes, points: Samples) -> bytes:
@@ -107,17 +121,22 @@ def encode_delivered(head: bytes, points: Samples) -> bytes:
     return _DELIVERED.encode(head, points.time, points.value)
 
 
+def encode_inserted(head: bytes, times: Times, values: Values) -> bytes:
+    """`head`, then every point as a RawPoint in field 3: the points of InsertParams."""
+    return _INSERTED.encode(head, times, values)
+
+
 def encode_ranges(head: bytes, ranges: Ranges) -> bytes:
     """`head`, then every range as a ChangedRange in field 4 (20 bytes each)."""
-    return _RANGE.encode(head, ranges.start, ranges.end)
+    return CHANGED_RANGE.encode(head, ranges.start, ranges.end)
 
 
 def encode_summaries(head: bytes, windows: Summaries, *, stddev: bool = True) -> bytes:
     """`head`, then every window as a StatPoint in field 4 (56 bytes each; 47 without stddev, for version 4)."""
     columns = (windows.time, windows.min, windows.mean, windows.max, windows.count)
     if stddev:
-        return _SUMMARY.encode(head, *columns, windows.stddev)
-    return _SUMMARY_4.encode(head, *columns)
+        return SUMMARY.encode(head, *columns, windows.stddev)
+    return SUMMARY_4.encode(head, *columns)
 
 
 def encode_rows(head: bytes, times: Times, columns: Values) -> bytes:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from lamina.faces.btrdb.service.codes import INVALID_PARAMETER, Refused
 
@@ -31,6 +33,39 @@ WINDOWS = _schema(
 def joined_schema(uuids: Sequence[UUID]) -> pa.Schema:
     """`time`, then a column per stream, named by its uuid."""
     return _schema(("time", TIME), *((str(uuid), pa.float64()) for uuid in uuids))
+
+
+def arrays(schema: pa.Schema, columns: Sequence[NDArray[np.generic]]) -> list[pa.Array]:
+    """Arrow arrays over the columns' own memory."""
+    return [
+        pa.Array.from_buffers(field.type, len(column), [None, pa.py_buffer(np.ascontiguousarray(column))])
+        for field, column in zip(schema, columns, strict=True)
+    ]
+
+
+def table(schema: pa.Schema, columns: Sequence[NDArray[np.generic]], template: pa.Schema | None = None) -> pa.Table:
+    """A table over the columns' own memory; cast where there is a template. Raises Refused (438)."""
+    made = arrays(schema, columns)
+    if template is None:
+        return pa.Table.from_arrays(made, schema=schema)
+    check_template(template, schema)
+    return pa.Table.from_arrays(
+        [cast(array, field) for array, field in zip(made, template, strict=True)], schema=template
+    )
+
+
+def ipc_stream(
+    schema: pa.Schema, columns: Sequence[NDArray[np.generic]], template: pa.Schema | None = None
+) -> pa.Buffer:
+    """A complete Arrow IPC stream of one record batch. Raises Refused (438)."""
+    made = arrays(schema, columns)
+    target = schema if template is None else template
+    if template is not None:
+        made = [cast(array, field) for array, field in zip(made, template, strict=True)]
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, target) as writer:
+        writer.write_batch(pa.RecordBatch.from_arrays(made, schema=target))
+    return sink.getvalue()
 
 
 def check_template(template: pa.Schema, schema: pa.Schema) -> None:

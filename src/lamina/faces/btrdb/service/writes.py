@@ -21,6 +21,14 @@ def policy(number: int) -> Policy:
     return POLICIES[number]
 
 
+def named(policy: str) -> Policy:
+    """Raises Refused (421)."""
+    for known in POLICIES:
+        if known == policy:
+            return known
+    raise Refused(WRONG_ARGS, f"merge policy {policy!r}: expected one of {', '.join(POLICIES)}")
+
+
 def insert(call: Call, uuid: bytes, times: Times, values: Values, policy: Policy) -> int:
     """The new version. Bad points come before a missing stream (contract section 1.1)."""
     try:

@@ -1,0 +1,123 @@
+"""Where the data is: what the classes of BTrDB need of a database, in columns and plain values.
+
+Two things are one: `embedded`, an open directory in this process, and `remote`, a server. Methods and the meaning of
+their arguments are those of the contract's calls. Reads are lazy: arguments are checked, and what they fail with is
+raised, when the first part is asked for. Each part comes with the version read, the same for all; there is always one,
+which may be empty. uuids are 16 bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
+from uuid import UUID
+
+from lamina.columns import Ranges, Samples, Summaries, Times, Values
+from lamina.faces.btrdb.service.csv import Query
+from lamina.faces.btrdb.service.metadata import Description
+
+Texts = Mapping[str, str]
+Conditions = Mapping[str, str | None]
+"""None: the key must be there (in look-ups), or is to go (in changes)."""
+
+
+class Info(NamedTuple):
+    """What a database says it is: the release of BTrDB, and where its proxies are."""
+
+    major: int
+    minor: int
+    build: str
+    proxies: Sequence[str]
+
+
+class Errors(Protocol):
+    """How a generation of BTrDB's classes names what goes wrong."""
+
+    def refused(self, code: int, text: str) -> Exception:
+        """For a status code of the contract."""
+        ...
+
+    def unreachable(self, status: str, text: str) -> Exception:
+        """For a gRPC status, or what comes to the same without gRPC."""
+        ...
+
+
+class Points(Protocol):
+    """Reading and writing points: what both generations have."""
+
+    parallel: int
+    """Calls worth making at the same time."""
+
+    def raw_values(self, uuid: bytes, start: int, end: int, version: int) -> Iterator[tuple[int, Samples]]: ...
+
+    def aligned_windows(
+        self, uuid: bytes, start: int, end: int, pointwidth: int, version: int
+    ) -> Iterator[tuple[int, Summaries]]: ...
+
+    def windows(
+        self, uuid: bytes, start: int, end: int, width: int, depth: int, version: int
+    ) -> Iterator[tuple[int, Summaries]]: ...
+
+    def nearest(self, uuid: bytes, time: int, version: int, backward: bool) -> tuple[int, float, int]:
+        """Time, value, version."""
+        ...
+
+    def changes(
+        self, uuid: bytes, from_version: int, to_version: int, resolution: int
+    ) -> Iterator[tuple[int, Ranges]]: ...
+
+    def insert(self, uuid: bytes, times: Times, values: Values, policy: str) -> int: ...
+
+    def delete(self, uuid: bytes, start: int, end: int) -> int: ...
+
+    def flush(self, uuid: bytes) -> None: ...
+
+    def obliterate(self, uuid: bytes) -> None: ...
+
+    def csv(self, query: Query) -> Iterator[Sequence[str]]:
+        """The header, then rows."""
+        ...
+
+    def fault_inject(self, kind: int, params: bytes) -> bytes: ...
+
+    def info(self) -> Info: ...
+
+    def close(self) -> None:
+        """Every later call fails. Idempotent."""
+        ...
+
+
+class Backend(Points, Protocol):
+    """A database as version 5 has it."""
+
+    def multi_values(
+        self, uuids: Sequence[bytes], versions: Sequence[int], start: int, end: int, period: int
+    ) -> Iterator[tuple[Times, Values]]:
+        """Rows of the join: times, and values of shape (streams, n), NaN where a stream has none. May be nothing."""
+        ...
+
+    def create(self, uuid: bytes, collection: str, tags: Texts, annotations: Texts) -> None: ...
+
+    def stream_info(
+        self, uuid: bytes, omit_version: bool, omit_description: bool
+    ) -> tuple[int, Description | None]: ...
+
+    def set_tags(self, uuid: bytes, expected: int, changes: Conditions, collection: str) -> None: ...
+
+    def set_annotations(self, uuid: bytes, expected: int, changes: Conditions, remove: Sequence[str]) -> None: ...
+
+    def lookup(
+        self, collection: str, prefix: bool, tags: Conditions, annotations: Conditions
+    ) -> Iterator[Sequence[Description]]: ...
+
+    def collections(self, prefix: str) -> Iterator[Sequence[str]]: ...
+
+    def usage(self, prefix: str) -> tuple[dict[str, int], dict[str, int]]: ...
+
+    def sql(self, statement: str, params: Sequence[str]) -> Iterator[Sequence[bytes]]:
+        """A JSON object per row."""
+        ...
+
+    def subscribe(self, updates: Iterator[tuple[Sequence[UUID], Sequence[UUID]]]) -> Iterator[tuple[UUID, Samples]]:
+        """Later inserts into the streams that `updates` adds and does not remove; ends when `updates` does."""
+        ...

@@ -1,0 +1,1 @@
+"""What BTrDB's Python client has under this name: times, point widths, annotations, profiles."""
