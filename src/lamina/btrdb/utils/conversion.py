@@ -37,9 +37,9 @@ class AnnotationEncoder(json.JSONEncoder):
 class AnnotationDecoder(json.JSONDecoder):
     """What the encoder wrote; a text that is no JSON is itself."""
 
-    def decode(self, s: str, *args: Any) -> Any:
+    def decode(self, s: str) -> Any:  # type: ignore[override]
         try:
-            return super().decode(s, *args)
+            return super().decode(s)
         except json.JSONDecodeError:
             return s
 
