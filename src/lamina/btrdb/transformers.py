@@ -47,7 +47,8 @@ def _column(streamset: Any, columns: Any, agg: str) -> Any:
         return columns.value
     if agg not in STATISTICS:
         raise AttributeError(f"aggregate {agg!r}: expected one of {', '.join(STATISTICS)}")
-    return getattr(columns, agg)
+    column = getattr(columns, agg)
+    return column.astype(np.int64) if agg == "count" else column
 
 
 def _side_by_side(streamset: Any, agg: str) -> tuple[Any, list[tuple[int, str, Any, Any]]]:
