@@ -5,16 +5,19 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
+from lamina.btrdb.point import RawPoint
 from lamina.btrdb.sequences import PointTuple
 from lamina.columns import Samples
 
 _BLOCK = 1000
 _PAIR = np.dtype([("time", "<i8"), ("value", "<f8")])
 _PAIRS = struct.Struct("<" + "qd" * _BLOCK)
+_FIRST_TWO = itemgetter(0, 1)
 
 
 class NotPoints(TypeError):
@@ -47,13 +50,14 @@ def columns(data: Any) -> Samples:
 
 
 def _packed(block: Sequence[Any], start: int) -> bytes:
-    """C-speed where all is well: struct takes integers for times and numbers for values, nothing else."""
+    """At the speed of C where all is well: struct takes integers for times and numbers for values, nothing else."""
     n = len(block)
     form = _PAIRS if n == _BLOCK else struct.Struct("<" + "qd" * n)
     try:
-        numbers = list(chain.from_iterable(block))
-        if len(numbers) == 2 * n:
-            return form.pack(*numbers)
+        if isinstance(block[0], RawPoint):  # which has no length
+            block = list(map(_FIRST_TWO, block))
+        if set(map(len, block)) == {2}:
+            return form.pack(*chain.from_iterable(block))
     except (TypeError, struct.error, OverflowError):
         pass  # found below, one by one
     return b"".join(_one(pair, start + i) for i, pair in enumerate(block))

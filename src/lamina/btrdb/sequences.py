@@ -6,6 +6,7 @@ Equality, slices, repetition and repr are those of a list or tuple of the same o
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
 from itertools import repeat
 from typing import Any, TypeVar, overload
@@ -73,11 +74,16 @@ class PointTuple(Sequence[Any]):
     def __getitem__(self, index: Any) -> Any:
         names = self._columns.fields
         if isinstance(index, slice):
-            part = type(self._columns)(*(getattr(self._columns, name)[index] for name in names))
-            return type(self)(part, self._make, self._version)
+            return self.taken(index)
         at = _position(index, len(self._columns), self._plain)
         point = self._make(*(getattr(self._columns, name)[at].item() for name in names))
         return point if self._version is None else (point, self._version)
+
+    def taken(self: S, which: Any) -> S:
+        """Some of them: a slice, or a NumPy array of positions."""
+        columns = self.columns
+        part = type(columns)(*(getattr(columns, name)[which] for name in columns.fields))
+        return type(self)(part, self._make, self._version)
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, PointTuple) and other._plain is self._plain and len(self) == len(other):
@@ -216,13 +222,14 @@ class RowList(Sequence[tuple[Any, ...]]):
 
 
 def _spread(points: PointTuple, place: Any) -> Iterator[Any]:
-    """The points in order, None in the rows that have none."""
-    following = iter(points)
-    return (next(following) if there else None for there in (place >= 0).tolist())
+    """The points of some rows in order, None in the rows that have none."""
+    there = place >= 0
+    following = iter(points.taken(place[there]))
+    return (next(following) if some else None for some in there.tolist())
 
 
 def _position(index: Any, n: int, plain: Any) -> int:
-    at = index.__index__()
+    at = operator.index(index)
     if not -n <= at < n:
         raise IndexError(f"{plain.__name__} index out of range")
     return int(at)
