@@ -14,6 +14,7 @@ from uuid import UUID
 from lamina.btrdb import exceptions
 from lamina.btrdb.endpoint import Endpoint, lines_of
 from lamina.btrdb.exceptions import ConnectionError, InvalidOperation, StreamNotFoundError, retry
+from lamina.btrdb.optional import needed
 from lamina.btrdb.stream import Stream
 from lamina.btrdb.streamset import StreamSet
 from lamina.btrdb.utils.conversion import to_uuid
@@ -65,6 +66,8 @@ def place(target: Any, apikey: str | None, refuse: Errors) -> Owned | Channel:
         return embedded.borrowed(target)
     text = os.fspath(target)
     if isinstance(target, str) and _ADDRESS.fullmatch(text):
+        for module, package in (("grpc", "grpcio"), ("google.protobuf", "protobuf")):
+            needed(module, package, f"a connection to {text}")
         from lamina.btrdb.channel import dial
 
         return dial(text, apikey)

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from lamina import errors
 from lamina.btrdb.backend import Conditions, Errors, Info, Texts
+from lamina.btrdb.optional import needed
 from lamina.columns import Ranges, Samples, Summaries, Times, Values
 from lamina.faces.btrdb.auth import Everyone
 from lamina.faces.btrdb.service import csv, info, joins, listing, metadata, reads, writes
@@ -156,6 +157,8 @@ class Embedded(EmbeddedPoints):
             return metadata.metadata_usage(call, prefix)
 
     def sql(self, statement: str, params: Sequence[str]) -> Iterator[Sequence[bytes]]:
+        for library in ("duckdb", "sqlglot", "pyarrow"):
+            needed(library, library, "SQL over metadata")
         with self._call() as call:
             for row in metadata.sql_query(call, statement, params):
                 yield (row,)

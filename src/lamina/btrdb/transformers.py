@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lamina.btrdb.optional import needed
 from lamina.columns import library
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def to_table(streamset: Any, agg: str = "mean", name_callable: Name | None = Non
     """A table of text, as `tabulate` prints it."""
     _refuse_all(agg)
     rows = to_dict(streamset, agg, name_callable)
-    return str(library("tabulate", "tabulate").tabulate(rows, headers="keys"))
+    return str(needed("tabulate", "tabulate", "to_table").tabulate(rows, headers="keys"))
 
 
 # Arrow

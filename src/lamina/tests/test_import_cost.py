@@ -95,3 +95,53 @@ def test_a_reader_does_not_load_what_writes_trees(tmp_path):
     modules = loaded(query, tmp_path)
     assert not modules & {"lamina.streams.tree", "lamina.streams.compaction", "lamina.engine.compaction"}
     assert "lamina.streams.window" in modules
+
+
+BTRDB = """
+import uuid
+from lamina import MODULE
+conn = MODULE.connect("./db")
+stream = conn.create(uuid.uuid4(), "a/b", {"name": "x"})
+stream.insert([(i, float(i)) for i in range(1000)])
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "reads"),
+    [
+        (
+            "btrdb",
+            "stream.values(0, 9)[1], stream.windows(0, 9, 3), stream.count(), conn.streams(stream.uuid).latest()",
+        ),
+        ("btrdb", "conn.streams(stream.uuid).filter(start=0, end=9).rows(), conn.list_collections(), repr(stream)"),
+        ("btrdb4", "list(stream.rawValues(0, 9)), list(stream.windows(0, 9, 3)), list(conn.lookupStreams('', True))"),
+    ],
+)
+def test_btrdbs_classes_on_a_directory_load_no_library_of_an_extra(tmp_path, module, reads):
+    modules = loaded(f"{BTRDB.replace('MODULE', module)}\n{reads}\nconn.close()", tmp_path)
+    assert not modules & set(EXTRAS)
+    assert "lamina.server" not in modules
+
+
+@pytest.mark.parametrize("module", ["btrdb", "btrdb4"])
+def test_grpc_is_loaded_with_the_first_connection_to_a_server(tmp_path, module):
+    assert not loaded(f"from lamina import {module}", tmp_path) & set(EXTRAS)
+    connected = loaded(f"from lamina import {module}\n{module}.Connection('127.0.0.1:1')", tmp_path)
+    assert "grpc" in connected
+    assert not connected & {"pandas", "polars", "pyarrow"}
+
+
+@pytest.mark.parametrize(("missing", "package"), [("grpc", "grpcio"), ("google.protobuf", "protobuf")])
+def test_a_missing_library_is_told_with_what_to_install(tmp_path, missing, package):
+    code = f"""
+import sys
+sys.modules[{missing!r}] = None
+from lamina import btrdb
+try:
+    btrdb.connect("127.0.0.1:1")
+except ModuleNotFoundError as error:
+    assert "pip install {package}" in str(error), error
+else:
+    raise AssertionError
+"""
+    loaded(code, tmp_path)

@@ -115,5 +115,5 @@ def test_a_directory_of_something_else_is_refused(tmp_path):
 
 
 def test_a_shareable_connection_needs_ray():
-    with pytest.raises(ModuleNotFoundError, match="ray"), pytest.warns(UserWarning, match="insecure"):
+    with pytest.raises(ModuleNotFoundError, match="pip install ray"), pytest.warns(UserWarning, match="insecure"):
         btrdb.connect("./data", shareable=True)

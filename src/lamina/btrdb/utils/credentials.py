@@ -9,7 +9,7 @@ from functools import wraps
 from typing import Any
 
 from lamina.btrdb.exceptions import CredentialsFileNotFound, ProfileNotFound
-from lamina.columns import library
+from lamina.btrdb.optional import needed
 
 CONFIG_DIR = ".predictivegrid"
 CREDENTIALS_FILENAME = "credentials.yaml"
@@ -37,7 +37,7 @@ def load_credentials_from_file() -> dict[str, Any]:
             text = file.read()
     except FileNotFoundError as error:
         raise CredentialsFileNotFound(f"Could not find `{CREDENTIALS_PATH}`") from error
-    return dict(library("yaml", "client").safe_load(text) or {})
+    return dict(needed("yaml", "pyyaml", "a file of profiles").safe_load(text) or {})
 
 
 @filter_none

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lamina.columns import library
+from lamina.btrdb.optional import needed
 
 
 def register_serializer(conn_str: str | None = None, apikey: str | None = None, profile: str | None = None) -> None:
@@ -14,7 +14,7 @@ def register_serializer(conn_str: str | None = None, apikey: str | None = None, 
     """
     from lamina.btrdb.conn import BTrDB
 
-    ray = library("ray", "ray")
+    ray = needed("ray", "ray", "a shareable connection")
     if not ray.is_initialized():
         raise RuntimeError("ray is not initialised: call ray.init() before registering custom serializer")
 
