@@ -8,7 +8,7 @@ which may be empty. uuids are 16 bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
@@ -66,7 +66,10 @@ class Points(Protocol):
         self, uuid: bytes, from_version: int, to_version: int, resolution: int
     ) -> Iterator[tuple[int, Ranges]]: ...
 
-    def insert(self, uuid: bytes, times: Times, values: Values, policy: str) -> int: ...
+    def insert(self, uuid: bytes, parts: Iterable[tuple[Times, Values]], policy: str) -> int:
+        """An insert for each part, one after the other; the version of the last (0 without parts). A part may be asked
+        for while the one before is on its way; that one is waited for also if this raises."""
+        ...
 
     def delete(self, uuid: bytes, start: int, end: int) -> int: ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, NoReturn
 
@@ -16,6 +16,9 @@ from lamina.version import __version__
 
 TLS_PORT = "4411"
 """What all clients of BTrDB go by: TLS on this port, clear text on any other."""
+
+UNKNOWN = "; whether the call was carried out is not known"
+"""Of a write whose answer got lost."""
 
 _OPTIONS = [("grpc.max_receive_message_length", -1)]
 
@@ -67,8 +70,20 @@ class Channel:
                 return answers.check(method(request, metadata=self._metadata), refuse.refused)
             except grpc.RpcError as error:
                 if last or error.code() is not grpc.StatusCode.UNAVAILABLE:
-                    self._fail(error, refuse, "" if again else "; whether the call was carried out is not known")
+                    self._fail(error, refuse, "" if again else UNKNOWN)
         raise AssertionError("the last call returns or raises")
+
+    def begin(self, path: str, request: bytes, refuse: Errors) -> Callable[[], bytes]:
+        """A call that changes something, on its way; the answer is had by calling what is returned."""
+        call = self._method(path, self._channel.unary_unary, refuse).future(request, metadata=self._metadata)
+
+        def answer() -> bytes:
+            try:
+                return answers.check(call.result(), refuse.refused)
+            except grpc.RpcError as error:
+                self._fail(error, refuse, UNKNOWN)
+
+        return answer
 
     def stream(self, path: str, request: bytes, refuse: Errors) -> Iterator[bytes]:
         """The messages of an answer. Asked a second time if the connection was lost before the first; what came of an

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from uuid import UUID
@@ -82,9 +82,12 @@ class EmbeddedPoints:
     def changes(self, uuid: bytes, from_version: int, to_version: int, resolution: int) -> Iterator[tuple[int, Ranges]]:
         return self._lazily(lambda call: reads.changes(call, uuid, from_version, to_version, resolution))
 
-    def insert(self, uuid: bytes, times: Times, values: Values, policy: str) -> int:
-        with self._call() as call:
-            return writes.insert(call, uuid, times, values, writes.named(policy))
+    def insert(self, uuid: bytes, parts: Iterable[tuple[Times, Values]], policy: str) -> int:
+        version = 0
+        for times, values in parts:
+            with self._call() as call:
+                version = writes.insert(call, uuid, times, values, writes.named(policy))
+        return version
 
     def delete(self, uuid: bytes, start: int, end: int) -> int:
         with self._call() as call:

@@ -14,7 +14,7 @@ from lamina.btrdb import exceptions, pairs
 from lamina.btrdb.backend import Backend, Info
 from lamina.btrdb.point import StatPoint
 from lamina.btrdb.sequences import PointList, PointTuple, raw_points
-from lamina.columns import Samples
+from lamina.columns import Times, Values
 from lamina.errors import LaminaError
 from lamina.faces.btrdb.service.codes import INTERNAL, known
 from lamina.faces.btrdb.service.csv import Column, Query
@@ -146,8 +146,7 @@ class Endpoint:
 
     def insert(self, uu: Uuid, values: Any, policy: str) -> int:
         """The new version. `values`: whatever `pairs.columns` takes."""
-        samples = points_of(values)
-        return self.backend.insert(uu.bytes, samples.time, samples.value, policy)
+        return self.backend.insert(uu.bytes, parts_of(values, None), policy)
 
     def arrowInsertValues(self, uu: Uuid, values: pyarrow.Table, policy: str) -> int:
         return self.insert(uu, values, policy)
@@ -233,11 +232,13 @@ class Endpoint:
             yield uuid, tables.table(tables.POINTS, (samples.time, samples.value))
 
 
-def points_of(values: Any) -> Samples:
-    """Columns of points as a caller hands them in. Raises BTRDBTypeError, BadValue (null)."""
+def parts_of(values: Any, size: int | None) -> Iterator[tuple[Times, Values]]:
+    """Columns of points as a caller hands them in, so many at once; None: in one part, which may be empty.
+
+    Raises BTRDBTypeError, BadValue (null)."""
     try:
         with _refusals():
-            return pairs.columns(values)
+            yield from pairs.parts(values, size)
     except pairs.NotPoints as error:
         raise exceptions.BTRDBTypeError(str(error)) from None
 

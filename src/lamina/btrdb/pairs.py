@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
-from itertools import chain
-from operator import itemgetter
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from lamina.btrdb.point import RawPoint
 from lamina.btrdb.sequences import PointTuple
-from lamina.columns import Samples
+from lamina.columns import Samples, Times, Values
 
-_BLOCK = 1000
-_PAIR = np.dtype([("time", "<i8"), ("value", "<f8")])
-_PAIRS = struct.Struct("<" + "qd" * _BLOCK)
-_FIRST_TWO = itemgetter(0, 1)
+_BLOCK = 256
+"""Points at once: they stay in the cache; 1,000 take half as long again."""
+_TIMES = struct.Struct(f"={_BLOCK}q")
+_VALUES = struct.Struct(f"={_BLOCK}d")
 
 
 class NotPoints(TypeError):
     """What is no pair of an integer and a number; the message names the place."""
 
 
-def columns(data: Any) -> Samples:
+def columns(data: Any, first: int = 0) -> Samples:
     """Times and values in the order given.
 
     `data`: a sequence of (time, value) pairs (tuples, lists, RawPoints), times int ns and values numbers; or columns,
     of which nothing is copied: what `values()` gave, Samples, an Arrow table, a pandas or polars DataFrame with a
-    column `time` and one of values. Raises NotPoints; numbers are never rounded or parsed from text.
+    column `time` and one of values. Raises NotPoints, which counts points from `first`; numbers are never rounded or
+    parsed from text.
     """
     if isinstance(data, PointTuple):
         found = data.columns
@@ -42,31 +40,47 @@ def columns(data: Any) -> Samples:
         return Samples(*batch.as_given(data))
     if not isinstance(data, Sequence):
         data = list(data)
-    packed = bytearray()
+    times, values = bytearray(), bytearray()
     for start in range(0, len(data), _BLOCK):
-        packed += _packed(data[start : start + _BLOCK], start)
-    pairs = np.frombuffer(packed, _PAIR)
-    return Samples(np.ascontiguousarray(pairs["time"]), np.ascontiguousarray(pairs["value"]))
+        packed = _packed(data[start : start + _BLOCK], first + start)
+        times += packed[0]
+        values += packed[1]
+    return Samples(np.frombuffer(times, np.int64), np.frombuffer(values, np.float64))
 
 
-def _packed(block: Sequence[Any], start: int) -> bytes:
+def parts(data: Any, size: int | None) -> Iterator[tuple[Times, Values]]:
+    """As columns, `size` points at once; None: all in one part, which may be empty.
+
+    Pairs are read as parts are asked for, so what is wrong behind a part is found after it."""
+    if size is None:
+        whole = columns(data)
+        yield whole.time, whole.value
+    elif isinstance(data, Sequence) and not isinstance(data, PointTuple):
+        for start in range(0, len(data), size):
+            part = columns(data[start : start + size], start)
+            yield part.time, part.value
+    else:
+        whole = columns(data)
+        for start in range(0, len(whole), size):
+            yield whole.time[start : start + size], whole.value[start : start + size]
+
+
+def _packed(block: Sequence[Any], start: int) -> tuple[bytes, bytes]:
     """At the speed of C where all is well: struct takes integers for times and numbers for values, nothing else."""
-    n = len(block)
-    form = _PAIRS if n == _BLOCK else struct.Struct("<" + "qd" * n)
     try:
-        if isinstance(block[0], RawPoint):  # which has no length
-            block = list(map(_FIRST_TWO, block))
-        if set(map(len, block)) == {2}:
-            return form.pack(*chain.from_iterable(block))
-    except (TypeError, struct.error, OverflowError):
-        pass  # found below, one by one
-    return b"".join(_one(pair, start + i) for i, pair in enumerate(block))
+        times, values = zip(*block, strict=True)
+        if len(times) == _BLOCK:
+            return _TIMES.pack(*times), _VALUES.pack(*values)
+        return struct.pack(f"={len(times)}q", *times), struct.pack(f"={len(times)}d", *values)
+    except (TypeError, ValueError, struct.error, OverflowError):
+        pairs = [_one(pair, start + i) for i, pair in enumerate(block)]  # raises, and names the point
+        raise AssertionError(f"{len(pairs)} points are good one by one but not together") from None
 
 
 def _one(pair: Iterable[Any], at: int) -> bytes:
     try:
         time, value = pair
-        return struct.pack("<qd", time, value)
+        return struct.pack("=qd", time, value)
     except (TypeError, ValueError, struct.error, OverflowError) as error:
         text = f"point {at} is {pair!r}: expected a pair of int nanoseconds and a number ({error})"
         raise NotPoints(text) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib.util import find_spec
 from typing import Any
@@ -108,10 +108,24 @@ class RemotePoints:
         asked = {"uuid": uuid, "fromMajor": from_version, "toMajor": to_version, "resolution": resolution}
         return answers.changes(self._messages("Changes", pb.ChangesParams, **asked))
 
-    def insert(self, uuid: bytes, times: Times, values: Values, policy: str) -> int:
+    def insert(self, uuid: bytes, parts: Iterable[tuple[Times, Values]], policy: str) -> int:
         head = self._request(pb.InsertParams, uuid=uuid, merge_policy=self._policy(policy))
-        request = wire.encode_inserted(head, times, values)
-        return answers.version_of(self.channel.unary(self._path("Insert"), request, self._refuse))
+        requests = (wire.encode_inserted(head, times, values) for times, values in parts)
+        return self._one_by_one(self._path("Insert"), requests)
+
+    def _one_by_one(self, path: str, requests: Iterable[bytes]) -> int:
+        """The last version. A request is made while the one before is on its way, and sent when that is answered."""
+        version, answer = 0, None
+        try:
+            for request in requests:
+                if answer is not None:
+                    waited, answer = answer, None
+                    version = answers.version_of(waited())
+                answer = self.channel.begin(path, request, self._refuse)
+        finally:
+            if answer is not None:
+                version = answers.version_of(answer())
+        return version
 
     def _policy(self, policy: str) -> int:
         try:
@@ -196,15 +210,15 @@ class Remote(RemotePoints):
         for _, columns in answers.arrow_columns(messages, 2, ("i8", "f8")):
             yield columns[0], np.stack(columns[1:]) if len(columns) > 1 else np.empty((0, len(columns[0])))
 
-    def insert(self, uuid: bytes, times: Times, values: Values, policy: str) -> int:
+    def insert(self, uuid: bytes, parts: Iterable[tuple[Times, Values]], policy: str) -> int:
         if not self._arrow:
-            return super().insert(uuid, times, values, policy)
+            return super().insert(uuid, parts, policy)
         from lamina.faces.btrdb.service import tables
 
-        stream = tables.ipc_stream(tables.POINTS, (times, values))
         head = self._request(pb.ArrowInsertParams, uuid=uuid, merge_policy=self._policy(policy))
-        request = b"".join((head, wire.length_delimited(5, stream.size), stream))
-        return answers.version_of(self.channel.unary(self._path("ArrowInsert"), request, self._refuse))
+        streams = (tables.ipc_stream(tables.POINTS, part) for part in parts)
+        requests = (b"".join((head, wire.length_delimited(5, stream.size), stream)) for stream in streams)
+        return self._one_by_one(self._path("ArrowInsert"), requests)
 
     # -- metadata -------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
-from lamina.btrdb.endpoint import points_of
+from lamina.btrdb.endpoint import parts_of
 from lamina.btrdb.exceptions import (
     BTRDBTypeError,
     BTRDBValueError,
@@ -203,8 +203,7 @@ class Stream:
         INSERT_BATCH_SIZE points are several inserts, each all or nothing. Raises BadValue, InvalidTimeRange,
         BTRDBTypeError.
         """
-        samples = points_of(data)
-        return self._insert(samples, merge) if len(samples) else 0
+        return self._btrdb.ep.backend.insert(self._uuid.bytes, parts_of(data, INSERT_BATCH_SIZE), merge)
 
     def arrow_insert(self, data: pyarrow.Table, merge: str = "never") -> int:
         """As insert, of a table with a column of times and one of values, in this order. Without rows: the current
@@ -215,18 +214,10 @@ class Stream:
 
         if not isinstance(data, pa.Table):
             raise BTRDBTypeError(f"{type(data).__name__}: expected a pyarrow.Table")
-        table = data.rename_columns(["time", "value"])
-        return self._insert(
-            points_of(table.cast(pa.schema([field.with_nullable(True) for field in tables.POINTS]))), merge
-        )
-
-    def _insert(self, samples: Samples, merge: str) -> int:
-        version = 0
-        for start in range(0, max(len(samples), 1), INSERT_BATCH_SIZE):
-            end = start + INSERT_BATCH_SIZE
-            part = samples.time[start:end], samples.value[start:end]
-            version = self._btrdb.ep.backend.insert(self._uuid.bytes, *part, merge)
-        return version
+        nullable = pa.schema([field.with_nullable(True) for field in tables.POINTS])
+        table = data.rename_columns(["time", "value"]).cast(nullable)
+        size = INSERT_BATCH_SIZE if table.num_rows else None
+        return self._btrdb.ep.backend.insert(self._uuid.bytes, parts_of(table, size), merge)
 
     @retry
     def delete(

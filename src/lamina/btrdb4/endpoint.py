@@ -14,7 +14,7 @@ from lamina.btrdb.sequences import PointList, PointTuple
 from lamina.btrdb4 import utils
 from lamina.btrdb4.backend import Backend4
 from lamina.btrdb4.utils import ChangedRange, RawPoint, StatPoint
-from lamina.columns import Samples
+from lamina.columns import Times, Values
 from lamina.errors import LaminaError
 from lamina.faces.btrdb.service.codes import INTERNAL, known
 from lamina.faces.btrdb.service.csv import Column, Query
@@ -59,8 +59,7 @@ class Endpoint:
 
     def insert(self, uu: UUID, values: Any) -> int:
         """The new version. `values`: whatever `lamina.btrdb.pairs.columns` takes."""
-        samples = points_of(values)
-        return self.backend.insert(uu.bytes, samples.time, samples.value, "never")
+        return self.backend.insert(uu.bytes, parts_of(values, None), "never")
 
     def deleteRange(self, uu: UUID, start: int, end: int) -> int:
         return self.backend.delete(uu.bytes, start, end)
@@ -69,7 +68,7 @@ class Endpoint:
         self.backend.flush(uu.bytes)
 
     def create(self, uu: UUID, collection: str, tags: Any, annotations: Any) -> None:
-        self.backend.create(uu.bytes, collection, _values(tags), _values(annotations))
+        self.backend.create(uu.bytes, collection, _bytes_of(tags), _bytes_of(annotations))
 
     def streamInfo(
         self, uu: UUID, omitDescriptor: bool, omitVersion: bool
@@ -114,10 +113,12 @@ class Endpoint:
         return self.backend.fault_inject(typ, args)
 
 
-def points_of(values: Any) -> Samples:
-    """Columns of points as a caller hands them in. Raises TypeError, BTrDBError (null)."""
+def parts_of(values: Any, size: int | None) -> Iterator[tuple[Times, Values]]:
+    """Columns of points as a caller hands them in, so many at once; None: in one part, which may be empty.
+
+    Raises TypeError, BTrDBError (null)."""
     try:
-        return pairs.columns(values)
+        yield from pairs.parts(values, size)
     except LaminaError as error:
         raise utils.refused(*(known(error) or (INTERNAL, str(error)))) from error
 
@@ -127,7 +128,7 @@ def _stat_point(time: int, low: float, mean: float, high: float, count: int, std
     return StatPoint(time, low, mean, high, count)
 
 
-def _values(given: Any) -> dict[str, bytes]:
+def _bytes_of(given: Any) -> dict[str, bytes]:
     """Values as bytes; text is UTF-8."""
     return {key: _bytes(value) for key, value in dict(given or {}).items()}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from lamina.btrdb import answers
@@ -26,13 +26,13 @@ class Remote4(RemotePoints):
         asked = {"uuid": uuid, "start": start, "end": end, "versionMajor": version} | more
         return answers.windows_4(self._messages(method, kind, **asked))
 
-    def insert(self, uuid: bytes, times: Times, values: Values, policy: str) -> int:
+    def insert(self, uuid: bytes, parts: Iterable[tuple[Times, Values]], policy: str) -> int:
         if policy == "never":
-            return super().insert(uuid, times, values, policy)
+            return super().insert(uuid, parts, policy)
         # version 4 has no merge policies: this is version 5's insert, which such servers offer at the same port
         head = self._request(pb.InsertParams, uuid=uuid, merge_policy=self._policy(policy))
-        request = wire.encode_inserted(head, times, values)
-        return answers.version_of(self.channel.unary("/v5api.BTrDB/Insert", request, self._refuse))
+        requests = (wire.encode_inserted(head, times, values) for times, values in parts)
+        return self._one_by_one("/v5api.BTrDB/Insert", requests)
 
     def server_info(self) -> Any:
         return pb.InfoResponse.FromString(self._read("Info", pb.InfoParams))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from lamina.btrdb4.endpoint import points_of
+from lamina.btrdb4.endpoint import parts_of
 from lamina.btrdb4.utils import BTrDBError, ChangedRange, RawPoint, StatPoint
 
 if TYPE_CHECKING:
@@ -101,13 +101,7 @@ class Stream:
         return self._insert(vals, "replace")
 
     def _insert(self, vals: Any, policy: str) -> int:
-        samples = points_of(vals)
-        version = 0
-        for start in range(0, len(samples), INSERT_BATCH):
-            end = start + INSERT_BATCH
-            part = samples.time[start:end], samples.value[start:end]
-            version = self.b.ep.backend.insert(self.uu.bytes, *part, policy)
-        return version
+        return self.b.ep.backend.insert(self.uu.bytes, parts_of(vals, INSERT_BATCH), policy)
 
     def rawValues(self, start: int, end: int, version: int = 0) -> Iterator[tuple[RawPoint, int]]:
         """(point, version) of all points of a range, ascending, equal times in insertion order."""

@@ -168,6 +168,16 @@ def test_long_inserts_are_several_and_keep_their_order(stream):
     assert found[0][1] == 13
 
 
+def test_what_is_wrong_in_a_later_part_leaves_the_parts_before(stream):
+    points = [(START + i, 1.0) for i in range(INSERT_BATCH_SIZE + 2)]
+    with pytest.raises(BTRDBTypeError, match=f"point {INSERT_BATCH_SIZE + 1} is"):
+        stream.insert([*points[:-1], (5, "text")])
+    assert (stream.version(), stream.count()) == (11, INSERT_BATCH_SIZE)
+    with pytest.raises(btrdb.exceptions.BadValue):
+        stream.insert([*points[:-1], (5, float("nan"))])
+    assert (stream.version(), stream.count()) == (12, 2 * INSERT_BATCH_SIZE)
+
+
 @pytest.mark.parametrize("form", ["pairs", "points", "frame", "table", "samples"])
 def test_what_was_read_can_be_written_again(conn, form):
     source, target = ten(conn), conn.create(uuid4(), f"test/{uuid4().hex}", {"name": "y"})

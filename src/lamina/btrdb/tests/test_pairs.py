@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamina.btrdb.pairs import NotPoints, columns
+from lamina.btrdb.pairs import NotPoints, columns, parts
 from lamina.btrdb.point import RawPoint, StatPoint
 from lamina.btrdb.sequences import PointList, PointTuple
 from lamina.btrdb.tests.test_sequences import samples, summaries
@@ -94,3 +94,21 @@ def test_null_is_no_value():
 
 def test_nothing_is_nothing():
     assert pairs(columns([])) == []
+
+
+@pytest.mark.parametrize("form", [list, tuple, iter, lambda data: columns(data), lambda data: columns(data).to_arrow()])
+@pytest.mark.parametrize(
+    ("n", "size", "lengths"), [(7, 3, [3, 3, 1]), (6, 3, [3, 3]), (0, 3, []), (0, None, [0]), (7, None, [7])]
+)
+def test_parts(form, n, size, lengths):
+    points = [(T + i, float(i)) for i in range(n)]
+    found = [Samples(*part) for part in parts(form(points), size)]
+    assert [len(part) for part in found] == lengths
+    assert [point for part in found for point in part] == points
+
+
+def test_parts_are_read_as_they_are_asked_for_and_counted_through():
+    asked = parts([(1, 1.0), (2, 2.0), (3, 3.0), (4, "4")], 2)
+    assert len(next(asked)[0]) == 2
+    with pytest.raises(NotPoints, match="point 3 is"):
+        next(asked)

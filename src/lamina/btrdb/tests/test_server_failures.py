@@ -265,7 +265,8 @@ def test_protobuf_and_arrow_carry_the_same(server, stream):
         remote._arrow = True
         assert arrow == plain
     times, values = np.array([N, N + 1]), np.array([0.0, 1.5])
-    assert remote.insert(uuid, times, values, "never") == RemotePoints.insert(remote, uuid, times, values, "equal") - 1
+    parts = [(times, values)]
+    assert remote.insert(uuid, parts, "never") == RemotePoints.insert(remote, uuid, parts, "equal") - 1
     assert [value for _, value in stream.values(N, N + 9).columns] == [0.0, 1.5]
 
 
