@@ -250,7 +250,8 @@ def test_every_figure_of_the_database_is_among_the_metrics():
 
 def test_limits_are_those_of_the_code():
     from lamina.access.tokens import TOKEN_LIMIT
-    from lamina.faces.btrdb import batches, calls, metadata, metadata_4, server, subscribe, writes
+    from lamina.faces.btrdb import batches, calls, server, subscribe, writes
+    from lamina.faces.btrdb.service import metadata, metadata_4, subscriptions
     from lamina.storage import commitlog
     from lamina.streams import names
     from lamina.tables import dialect, sql
@@ -269,7 +270,7 @@ def test_limits_are_those_of_the_code():
         "calls at a time": f"{parameters['workers'].default}, of which {parameters['active'].default} compute",
         "streams per connection": number(options["grpc.max_concurrent_streams"]),
         "Subscribe calls": number(subscribe.SUBSCRIBERS),
-        "undelivered inserts of a Subscribe call": number(subscribe._MAILBOX),
+        "undelivered inserts of a Subscribe call": number(subscriptions.MAILBOX),
         "collection": f"{names.MAX_COLLECTION_BYTES} bytes",
         "tag value": f"{names.MAX_TAG_VALUE} characters",
         "annotation value, all annotations of a stream": (
@@ -279,7 +280,7 @@ def test_limits_are_those_of_the_code():
         "SQL memory, threads": f"{sql.MEMORY_LIMIT.removesuffix('MB')} MB, {sql._LOCKED['threads']}",
         "SQL time": f"{sql.TIME_LIMIT_S:g} s",
         "SQL rows": number(sql.ROW_LIMIT),
-        "collections in a version 4 ListCollections": number(metadata_4._LIST_LIMIT),
+        "collections in a version 4 ListCollections": number(metadata_4.LIST_LIMIT),
         "tokens": number(TOKEN_LIMIT),
     }
     bounds = {row[0]: row[1] for row in table("operations", "## Bounds")}

@@ -15,7 +15,8 @@ from lamina.columns import Ranges, Samples, Summaries, Times, Values
 from lamina.faces.btrdb.auth import Everyone
 from lamina.faces.btrdb.service import csv, info, joins, listing, metadata, reads, writes
 from lamina.faces.btrdb.service.caller import Call
-from lamina.faces.btrdb.service.codes import INTERNAL, RESOURCE_DEPLETED, Refused, known
+from lamina.faces.btrdb.service.codes import INTERNAL, RESOURCE_DEPLETED, known
+from lamina.faces.btrdb.service.subscriptions import MAILBOX, overflowed
 
 if TYPE_CHECKING:
     from lamina.engine.database import Database
@@ -25,9 +26,6 @@ T = TypeVar("T")
 
 _ROWS = 131_072
 """Rows of a join at once."""
-
-_MAILBOX = 1024
-"""Undelivered inserts of a subscription, as a server keeps them."""
 
 
 class Owned(NamedTuple):
@@ -168,7 +166,7 @@ class Embedded(EmbeddedPoints):
 
     def subscribe(self, updates: Iterator[tuple[Sequence[UUID], Sequence[UUID]]]) -> Iterator[tuple[UUID, Samples]]:
         with self._call() as call:
-            mail = call.db.streams.subscribe((), capacity=_MAILBOX)
+            mail = call.db.streams.subscribe((), capacity=MAILBOX)
             failed: list[Exception] = []
             reader = threading.Thread(target=_follow, args=(mail, updates, failed), name="subscribe", daemon=True)
             reader.start()
@@ -178,8 +176,7 @@ class Embedded(EmbeddedPoints):
                 if failed:
                     raise failed[0]
                 if mail.overflowed:
-                    text = f"more than {_MAILBOX} inserts wait to be read: subscribe again and read faster"
-                    raise Refused(RESOURCE_DEPLETED, text)
+                    raise overflowed()
             finally:
                 mail.close()
 

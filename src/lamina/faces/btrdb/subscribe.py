@@ -23,6 +23,7 @@ from lamina.faces.btrdb.calls import Desk, parse
 from lamina.faces.btrdb.generated import lamina_wire_v5_pb2 as pb
 from lamina.faces.btrdb.service.caller import Call
 from lamina.faces.btrdb.service.codes import RESOURCE_DEPLETED, Refused
+from lamina.faces.btrdb.service.subscriptions import MAILBOX, overflowed
 
 if TYPE_CHECKING:
     from lamina.engine.subscribe import Subscription
@@ -31,9 +32,6 @@ log = logging.getLogger("lamina.btrdb")
 
 SUBSCRIBERS = 32
 """Calls at a time: each holds a worker as long as it lives (architecture section 7 row 29)."""
-
-_MAILBOX = 1024
-"""Undelivered inserts of a call; a reader that is further behind is cut off."""
 
 _GO_TAG = 1 << 3 | 2
 
@@ -91,7 +89,7 @@ class _Follower:
         self._lock = threading.Lock()  # guards _ended, and changes of what is followed
         self._ended = False
         self._error: Exception | None = None
-        self._mail: Subscription = call.db.streams.subscribe((), capacity=_MAILBOX)
+        self._mail: Subscription = call.db.streams.subscribe((), capacity=MAILBOX)
 
     def __enter__(self) -> _Follower:
         return self
@@ -144,8 +142,7 @@ class _Follower:
             if mail is not None:
                 yield mail
             elif self._mail.overflowed:
-                text = f"more than {_MAILBOX} inserts wait to be read: subscribe again and read faster"
-                raise Refused(RESOURCE_DEPLETED, text)
+                raise overflowed()
             elif self._ended:
                 return
 
