@@ -197,33 +197,21 @@ class Blocks:
         # Where nothing is left no time is late: else all that follows would go into one block, however full.
         self.records, self.last = plan.records, plan.last if self._begins else -1
 
-    def put(self, block: Block) -> None:
-        """Add what a sealed section holds of a block (at load: any order, parts of one block in several sections)."""
-        i = bisect_left(self._begins, block.begin)
-        if i < len(self._begins) and self._begins[i] == block.begin:
-            self._records[i] += block.records
-            self._content[i] += block.content
-            self._sizes[i] += block.size
-        else:
-            for column, value in zip((self._begins, self._records, self._content, self._sizes), block, strict=True):
-                column.insert(i, value)
-        self.size += block.size
-        self.records += block.records
-
     def put_all(
         self, begins: NDArray[np.uint64], records: NDArray[np.uint32], content: NDArray[np.uint64],
         sizes: NDArray[np.uint64],
     ) -> None:  # fmt: skip
-        """`put` of all that a section holds, begins ascending. Those behind the present ones cost nothing each."""
-        behind = int(begins.searchsorted(np.uint64(self._begins[-1]), side="right")) if self._begins else 0
-        columns = begins, records.astype(np.uint64), content, sizes
-        for numbers in zip(*(column[:behind].tolist() for column in columns), strict=True):
-            self.put(Block(*numbers))
-        mine = (self._begins, self._records, self._content, self._sizes)
-        for column, added in zip(mine, columns, strict=True):
-            column.frombytes(added[behind:].tobytes())
-        self.size += int(sizes[behind:].sum())
-        self.records += int(records[behind:].sum())
+        """What sealed sections hold of blocks, into an empty object; in any order, parts of one block add up."""
+        assert not self._begins, "at load"
+        order = np.argsort(begins, kind="stable")  # nearly sorted: 1 ms for a million
+        begins = begins[order]
+        firsts = np.flatnonzero(np.append(True, begins[1:] != begins[:-1])) if len(begins) else order
+        columns = [begins[firsts]]
+        for added in (records.astype(np.uint64), content, sizes):
+            columns.append(np.add.reduceat(added[order], firsts) if len(firsts) else added)
+        self._begins, self._records, self._content, self._sizes = (array("Q", column.tobytes()) for column in columns)
+        self.size += int(sizes.sum())
+        self.records += int(records.sum(dtype=np.uint64))
 
     def begin_of(self, time_us: int) -> int:
         """Begin of the block of a time; the time itself where there is none."""

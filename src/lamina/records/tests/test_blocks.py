@@ -189,16 +189,25 @@ def test_an_eviction_that_cuts_a_block_leaves_the_rest(many, limits, through):
     assert blocks.size == sum(block.size for block in model.told())
 
 
+def put_all(rows):
+    """Blocks of (begin, records, content, size), in the order of sections."""
+    blocks = Blocks()
+    kinds = np.uint64, np.uint32, np.uint64, np.uint64
+    columns = zip(*rows, strict=True) if rows else [()] * 4
+    blocks.put_all(*(np.array(column, kind) for column, kind in zip(columns, kinds, strict=True)))
+    return blocks
+
+
 @given(records, limits)
 def test_blocks_put_together_from_sections_are_the_same(many, limits):
     blocks = Blocks()
     add(blocks, *many, limits=limits)
-    again = Blocks()
+    parts = []
     for block in reversed(told(blocks)):
         half = Block(block.begin, block.records // 2, block.content // 2, block.size // 2)
         rest = Block(block.begin, block.records - half.records, block.content - half.content, block.size - half.size)
-        again.put(half)
-        again.put(rest)
+        parts += [half, rest]
+    again = put_all(parts)
     assert told(again) == told(blocks)
     assert (again.size, again.records) == (blocks.size, blocks.records)
 
@@ -212,16 +221,12 @@ PARTS = st.lists(
 
 
 @given(PARTS)
-def test_blocks_of_sections_put_together_or_one_by_one(parts):
-    single, together = Blocks(), Blocks()
+def test_what_sections_hold_of_a_block_adds_up(parts):
+    together = put_all([(begin, *part[begin]) for part in parts for begin in sorted(part)])
+    sums = {}
     for part in parts:
-        rows = [(begin, *part[begin]) for begin in sorted(part)]
-        for row in rows:
-            single.put(Block(*row))
-        begins, records, content, sizes = zip(*rows, strict=True)
-        together.put_all(
-            np.array(begins, np.uint64), np.array(records, np.uint32), np.array(content, np.uint64),
-            np.array(sizes, np.uint64),
-        )  # fmt: skip
-    assert [together.at(i) for i in range(len(together))] == [single.at(i) for i in range(len(single))]
-    assert (together.size, together.records) == (single.size, single.records)
+        for begin, numbers in part.items():
+            sums[begin] = tuple(map(sum, zip(sums.get(begin, (0, 0, 0)), numbers, strict=True)))
+    assert told(together) == [(begin, *sums[begin]) for begin in sorted(sums)]
+    assert together.records == sum(records for records, _, _ in sums.values())
+    assert together.size == sum(size for _, _, size in sums.values())
