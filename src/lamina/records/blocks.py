@@ -198,20 +198,35 @@ class Blocks:
         self.records, self.last = plan.records, plan.last if self._begins else -1
 
     def put_all(
-        self, begins: NDArray[np.uint64], records: NDArray[np.uint32], content: NDArray[np.uint64],
+        self,
+        begins: NDArray[np.uint64],
+        records: NDArray[np.uint32],
+        content: NDArray[np.uint64],
         sizes: NDArray[np.uint64],
-    ) -> None:  # fmt: skip
-        """What sealed sections hold of blocks, into an empty object; in any order, parts of one block add up."""
-        assert not self._begins, "at load"
-        order = np.argsort(begins, kind="stable")  # nearly sorted: 1 ms for a million
-        begins = begins[order]
-        firsts = np.flatnonzero(np.append(True, begins[1:] != begins[:-1])) if len(begins) else order
-        columns = [begins[firsts]]
-        for added in (records.astype(np.uint64), content, sizes):
-            columns.append(np.add.reduceat(added[order], firsts) if len(firsts) else added)
-        self._begins, self._records, self._content, self._sizes = (array("Q", column.tobytes()) for column in columns)
+    ) -> None:
+        """Add what sealed sections hold of blocks (at load: any order; parts of one block add up). Costs 0.1 µs a block
+        that is behind those present, more where it is not."""
+        if not len(begins):
+            return
+        columns = [begins, records.astype(np.uint64), content, sizes]
         self.size += int(sizes.sum())
-        self.records += int(records.sum(dtype=np.uint64))
+        self.records += int(columns[1].sum())
+        mine = (self._begins, self._records, self._content, self._sizes)
+        behind = bisect_left(self._begins, int(begins.min()))  # mostly the last block, which two sections share
+        if behind < len(self._begins):
+            columns = [
+                np.concatenate((np.array(present[behind:], np.uint64), added))
+                for present, added in zip(mine, columns, strict=True)
+            ]
+            for present in mine:
+                del present[behind:]
+        if not (columns[0][1:] > columns[0][:-1]).all():
+            order = np.argsort(columns[0], kind="stable")
+            begins = columns[0][order]
+            firsts = np.flatnonzero(np.append(True, begins[1:] != begins[:-1]))
+            columns = [begins[firsts], *(np.add.reduceat(column[order], firsts) for column in columns[1:])]
+        for present, column in zip(mine, columns, strict=True):
+            present.frombytes(column.tobytes())
 
     def begin_of(self, time_us: int) -> int:
         """Begin of the block of a time; the time itself where there is none."""

@@ -189,12 +189,13 @@ def test_an_eviction_that_cuts_a_block_leaves_the_rest(many, limits, through):
     assert blocks.size == sum(block.size for block in model.told())
 
 
-def put_all(rows):
-    """Blocks of (begin, records, content, size), in the order of sections."""
+def put_all(*rows):
+    """Blocks of (begin, records, content, size), some at a time."""
     blocks = Blocks()
     kinds = np.uint64, np.uint32, np.uint64, np.uint64
-    columns = zip(*rows, strict=True) if rows else [()] * 4
-    blocks.put_all(*(np.array(column, kind) for column, kind in zip(columns, kinds, strict=True)))
+    for part in rows:
+        columns = zip(*part, strict=True) if part else [()] * 4
+        blocks.put_all(*(np.array(column, kind) for column, kind in zip(columns, kinds, strict=True)))
     return blocks
 
 
@@ -207,7 +208,7 @@ def test_blocks_put_together_from_sections_are_the_same(many, limits):
         half = Block(block.begin, block.records // 2, block.content // 2, block.size // 2)
         rest = Block(block.begin, block.records - half.records, block.content - half.content, block.size - half.size)
         parts += [half, rest]
-    again = put_all(parts)
+    again = put_all(parts[:3], parts[3:])
     assert told(again) == told(blocks)
     assert (again.size, again.records) == (blocks.size, blocks.records)
 
@@ -222,7 +223,9 @@ PARTS = st.lists(
 
 @given(PARTS)
 def test_what_sections_hold_of_a_block_adds_up(parts):
-    together = put_all([(begin, *part[begin]) for part in parts for begin in sorted(part)])
+    rows = [[(begin, *part[begin]) for begin in sorted(part)] for part in parts]
+    together = put_all(*rows)
+    assert told(together) == told(put_all([row for part in rows for row in part]))
     sums = {}
     for part in parts:
         for begin, numbers in part.items():
