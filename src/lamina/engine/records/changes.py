@@ -170,7 +170,7 @@ def _labels_op(
     growth = [described_length(after[t], "") - described_length(before[t], "") for t in times]
     gone = [tuple(dict(before[t]).keys() - dict(after[t]).keys()) for t in times]
     note = LabelsNote(slot, times, sets, growth, {t: victims[t] for t in times if t in victims}, gone)
-    body = ops.labels_body(np.array(times, np.uint64), sets)
+    body = ops.labels_body(np.array(times, np.uint64), sets, gone)
     return Op(ops.KIND, ops.LABELS, slot.id, [body], note)
 
 

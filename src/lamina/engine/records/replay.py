@@ -243,7 +243,7 @@ class RecordReplay:
         slot.high = max(slot.high, *note.times)
 
     def _labels(self, slot: EntrySlot, seq: int, body: bytes) -> None:
-        times, sets = ops.decode_labels(body)
+        times, sets, _ = ops.decode_labels(body)
         victims: dict[int, SealedVictim] = {}
         growth: dict[int, int] = {}
         for time_us, labels in zip(times.tolist(), sets, strict=True):
