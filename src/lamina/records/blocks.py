@@ -158,6 +158,21 @@ class Blocks:
                 changed[block.begin] = block._replace(records=block.records + count, size=block.size + size)
         return Plan(changed, self.size + sum(sizes), self.records + sum(records), self.last, [])
 
+    def plan_remove(self, times: NDArray[np.uint64], sizes: NDArray[np.int64]) -> Plan:
+        """Many records that go, in any order; `sizes`: content and metadata of each. As plan_change of each of them."""
+        changed: dict[int, Block] = {}
+        at = np.array(self._begins, np.uint64).searchsorted(times, side="right") - 1
+        inside = at >= 0
+        counts = np.bincount(at[inside], minlength=len(self._begins))
+        order = np.argsort(at[inside], kind="stable")
+        held = np.flatnonzero(counts)
+        firsts = np.cumsum(counts[held]) - counts[held]
+        gone = np.add.reduceat(sizes[inside][order], firsts) if len(held) else sizes[:0]
+        for i, size in zip(held.tolist(), gone.tolist(), strict=True):
+            block = self.at(i)
+            changed[block.begin] = block._replace(records=block.records - int(counts[i]), size=block.size - size)
+        return Plan(changed, self.size - int(sizes.sum()), self.records - len(times), self.last, [])
+
     def cut_by(self, through: int) -> tuple[int, int] | None:
         """The block that an eviction up to a time would cut in two: (begin, last time); None: it cuts none."""
         i = bisect_right(self._begins, through) - 1

@@ -10,7 +10,8 @@ import numpy as np
 
 from lamina.engine.records.record import Record, record_of
 from lamina.engine.records.settings import EntryInfo
-from lamina.engine.records.write import Write, finish_all
+from lamina.engine.records.write import Write
+from lamina.engine.records.writegroup import PIECE_BYTES, WriteGroup
 from lamina.errors import InvalidArgument, LaminaError, NotFound
 from lamina.records.labels import LabelSet
 from lamina.storage.files import Buffer
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from lamina.records.condition import Condition
 
 CONTENT_TYPE = "application/octet-stream"
-
-CHUNK_BYTES = 1 << 20
-"""A long content is taken in pieces of at most so many bytes."""
 
 
 class NewRecord(NamedTuple):
@@ -121,37 +119,17 @@ class Entry:
         bucket = self.bucket
         (entry,) = bucket.ensure_entries([self.name])
         results: list[LaminaError | None] = []
-        writes: list[Write] = []
-        try:
+        with WriteGroup(bucket) as group:
             for record in records:
                 if not isinstance(record, NewRecord):
                     raise InvalidArgument(f"{type(record).__name__} among the records: expected NewRecord(time, data)")
-                write = None
                 try:
-                    data = _piece(record.data)
-                    write = bucket.open_write(
-                        entry, to_us(record.time), len(data), label_set(record.labels), record.content_type
-                    )
-                    _give(write, [data])
-                except BaseException as error:
-                    if write is not None:
-                        write.abort()
-                    if not isinstance(error, LaminaError):
-                        raise
+                    data, labels = _piece(record.data), label_set(record.labels)
+                    group.add(entry, to_us(record.time), data, labels, record.content_type)
+                except LaminaError as error:
                     results.append(error)
                 else:
-                    writes.append(write)
                     results.append(None)
-            large = [write for write in writes if not write.inline]
-            if large:
-                finish_all(large)
-            commit = bucket.commit_writes(writes) if writes else None
-        except BaseException:
-            for write in writes:
-                write.abort()
-            raise
-        if commit is not None:
-            commit.wait()
         return results
 
     def update(self, time: TimeLike, labels: Mapping[str, object]) -> None:
@@ -178,7 +156,7 @@ class Entry:
     ) -> int:
         """Remove records with start <= time < stop that fulfil a condition, durably; how many. See `query`.
 
-        They go in portions of 16,384, each of which is all or nothing."""
+        All go at once, or none after a crash; above 6 million of an entry in portions of so many."""
         condition = condition_of(when)
         return self.bucket.remove_query([self.name], _us(start), _us(stop), condition, strict)
 
@@ -267,8 +245,8 @@ def _give(write: Write, pieces: Iterable[Buffer]) -> None:
         return
     for piece in pieces:
         view = memoryview(_piece(piece))
-        for first in range(0, len(view), CHUNK_BYTES):
-            write.write(view[first : first + CHUNK_BYTES])
+        for first in range(0, len(view), PIECE_BYTES):
+            write.write(view[first : first + PIECE_BYTES])
 
 
 def _whole(data: object) -> Buffer | None:

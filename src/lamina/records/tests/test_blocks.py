@@ -233,3 +233,14 @@ def test_what_sections_hold_of_a_block_adds_up(parts):
     assert told(together) == [(begin, *sums[begin]) for begin in sorted(sums)]
     assert together.records == sum(records for records, _, _ in sums.values())
     assert together.size == sum(size for _, _, size in sums.values())
+
+
+@given(records, limits, st.lists(st.booleans(), max_size=40), st.integers(0, 5))
+def test_many_records_that_go_at_once_go_as_one_by_one(many, limits, chosen, before):
+    blocks = Blocks()
+    metas = add(blocks, *many, limits=limits)
+    gone = [(time, size + meta) for (time, size), meta, go in zip(many, metas, chosen) if go]  # noqa: B905
+    gone += [(0, 1)] * (before if not blocks.first_from(1) else 0)  # where no block is
+    times, sizes = [time for time, _ in gone], [-size for _, size in gone]
+    plan = blocks.plan_remove(np.array(times, np.uint64), -np.array(sizes, np.int64))
+    assert plan == blocks.plan_change(times, [-1] * len(times), sizes)
