@@ -81,7 +81,7 @@ def compact(store: RecordStore, sealer: RecordSealer, bucket: Bucket) -> int:
         if chosen:
             rewrite(store, sealer, slot, chosen, move=emptied)
             done += len(chosen)
-    space.release_files(store, bucket)
+    space.release(store, [bucket])
     return done
 
 
@@ -135,7 +135,7 @@ def compress(store: RecordStore, slot: EntrySlot, start: int, stop: int) -> Rewr
         if section.t_min < stop and section.t_max >= start:
             done = rewrite(store, sealer, slot, [section], stretch=(start, stop))
             total = Rewritten(*(a + b for a, b in zip(total, done, strict=True)))
-    space.release_files(store, slot.bucket)
+    space.release(store, [slot.bucket])
     return total
 
 
