@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from lamina.engine.records.bucket import Bucket
     from lamina.engine.records.entry import Entry, NewRecord
     from lamina.engine.records.record import Record
+    from lamina.engine.records.recordbatch import RecordBatch
+    from lamina.engine.records.selection import Selection
     from lamina.engine.snapshot import Snapshot
     from lamina.engine.stream import Stream
     from lamina.engine.view import StreamView
@@ -43,6 +45,8 @@ _HOME = {
     "NewRecord": "lamina.engine.records.entry",
     "Ranges": "lamina.columns",
     "Record": "lamina.engine.records.record",
+    "RecordBatch": "lamina.engine.records.recordbatch",
+    "Selection": "lamina.engine.records.selection",
     "Samples": "lamina.columns",
     "Settings": "lamina.settings",
     "Snapshot": "lamina.engine.snapshot",
@@ -60,7 +64,9 @@ __all__ = [
     "NewRecord",
     "Ranges",
     "Record",
+    "RecordBatch",
     "Samples",
+    "Selection",
     "Settings",
     "Snapshot",
     "Stream",

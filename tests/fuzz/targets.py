@@ -222,8 +222,8 @@ def op_append(data: bytes) -> None:
 
 
 def op_labels(data: bytes) -> None:
-    times, sets = ops.decode_labels(data)
-    assert len(times) == len(sets)
+    times, sets, gone = ops.decode_labels(data)
+    assert len(times) == len(sets) == len(gone)
 
 
 def op_short(data: bytes) -> str:
@@ -281,6 +281,7 @@ def _labels() -> list[bytes]:
     return [
         ops.labels_body(np.array([1, 5], np.uint64), [(("a", "1"),), (("b", "2"),)]),
         ops.labels_body(np.array([], np.uint64), []),
+        ops.labels_body(np.array([1, 5], np.uint64), [(("a", "1"),), ()], [("b",), ("b", "c")]),
     ]
 
 

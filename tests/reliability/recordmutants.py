@@ -58,7 +58,7 @@ def lost_replacement() -> Iterator[None]:
     """Replay lets the old row of a label update die and forgets the new one."""
 
     def labels(self: Any, slot: Any, seq: int, body: bytes) -> None:
-        times, _ = record_ops.decode_labels(body)
+        times, *_ = record_ops.decode_labels(body)
         self._remove(slot, seq, record_ops.remove_body(times))
 
     with mock.patch.object(RecordReplay, "_labels", labels):

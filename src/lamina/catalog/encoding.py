@@ -43,11 +43,17 @@ def row_crc(table: str, columns: Sequence[Column]) -> int:
     Lengths stand apart from bytes, so no two rows of a table share an encoding; the name keeps a page of one
     table from passing for one of another.
     """
-    raw: list[Any] = [column.encode() if type(column) is str else column for column in columns]
-    numbers = [column if type(column) is int else len(column) for column in raw]
-    pieces = [column for column in raw if type(column) is not int]
-    head = b"%s\0%s" % (table.encode(), _NUMBERS[len(numbers)].pack(*numbers))
-    return int(crc32c(head + b"".join(pieces)))
+    numbers: list[Any] = []
+    pieces: list[Any] = [table.encode(), b"\0", b""]
+    for column in columns:  # one pass: opening looks at every row of some tables
+        if type(column) is int:
+            numbers.append(column)
+        else:
+            piece = column.encode() if type(column) is str else column
+            numbers.append(len(piece))  # type: ignore[arg-type]
+            pieces.append(piece)
+    pieces[2] = _NUMBERS[len(numbers)].pack(*numbers)
+    return int(crc32c(b"".join(pieces)))
 
 
 def _as_text(text: object) -> str:

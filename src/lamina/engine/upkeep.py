@@ -336,19 +336,23 @@ class Upkeep:
 
     def delete_retired(self) -> None:
         """Files of segments that were replaced and that nobody reads any more."""
-        for id in self._leases.deletable():
-            with self._catalog.snapshot() as snapshot:
-                row = snapshot.segment(id)
-            if row is None:
-                continue
-            if row.kind == "payload":
-                self.records.delete_file(id)
-            else:
-                self._blobs.delete(row.name)
-                self._read.drop(id)
-            delta = CatalogDelta(self._epoch)
-            delta.deletes.append(("segment", id))
-            self._catalog.commit(delta)
+        ids = self._leases.deletable()
+        if not ids:
+            return
+        with self._catalog.snapshot() as snapshot:
+            rows = [row for id in ids if (row := snapshot.segment(id)) is not None]
+        delta = CatalogDelta(self._epoch)
+        try:
+            for row in rows:
+                if row.kind == "payload":
+                    self.records.delete_file(row.id)
+                else:
+                    self._blobs.delete(row.name)
+                    self._read.drop(row.id)
+                delta.deletes.append(("segment", row.id))
+        finally:  # one that a sick disk keeps is swept when the database is opened
+            if delta.deletes:
+                self._catalog.commit(delta)
 
 
 def _needed_seq(slot: Slot) -> int:

@@ -31,7 +31,9 @@ class Published(NamedTuple):
     entry: EntrySlot
     times: Sequence[int]
     labels: Sequence[LabelSet]
-    gone: Sequence[tuple[str, ...]]  # names of labels that were taken off; empty where nobody knows
+    gone: Sequence[
+        tuple[str, ...]
+    ]  # names of labels that were taken off; empty where an early version did not log them
 
 
 class Feed:
@@ -78,8 +80,7 @@ def _labels(note: AppendNote) -> Sequence[LabelSet]:
 
 
 def read_again(store: RecordStore, replayed: Sequence[Replayed], after: int) -> Iterator[Published]:
-    """Ops with a larger seq that recovery met, of entries that still live. Which labels an update took off is not in
-    the log. Raises Corrupt, NotFound, Unavailable."""
+    """Ops with a larger seq that recovery met, of entries that still live. Raises Corrupt, NotFound, Unavailable."""
     for columns in replayed:
         chosen = np.flatnonzero(columns.seqs > np.uint64(after))
         picked = (column[chosen].tolist() for column in columns)
@@ -88,8 +89,8 @@ def read_again(store: RecordStore, replayed: Sequence[Replayed], after: int) -> 
             if entry is None:
                 continue
             if kind == ops.LABELS:
-                times, sets = ops.decode_labels(store.log.read(position, length))
-                yield Published(seq, kind, entry, times.tolist(), sets, [()] * len(sets))
+                times, sets, gone = ops.decode_labels(store.log.read(position, length))
+                yield Published(seq, kind, entry, times.tolist(), sets, gone)
                 continue
             body = store.log.read(position, min(length, HEAD_BYTES))
             count, _, _, tables, *_ = ops.HEAD.unpack_from(body)

@@ -14,13 +14,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lamina.engine.records.entry import label_set
+from lamina.engine.records.writegroup import WriteGroup
 from lamina.errors import AlreadyExists, LaminaError
 
 if TYPE_CHECKING:
     from lamina.engine.database import Database
     from lamina.engine.records.bucket import Bucket
     from lamina.engine.records.entry import Entry
-    from lamina.engine.records.write import Write
 
 log = logging.getLogger("lamina.jobs.system")
 """Not among the messages that become events: one that cannot be kept would make another."""
@@ -75,31 +75,15 @@ class SystemEvents:
         names = [f"{event.kind}/{segment(self._instance)}/{segment(event.entry)}" for event in events]
         entries = bucket.ensure_entries(list(dict.fromkeys(names)))
         by_name = {entry.name: entry for entry in entries}
-        writes: list[Write] = []
         refused = 0
-        try:
+        with WriteGroup(bucket) as group:
             for name, event in zip(names, events, strict=True):
                 time_us = self._last_us[name] = max(now_us, self._latest(by_name[name]) + 1)
-                body = _body(event, self._instance, time_us)
                 labels = label_set({"status": event.status, **event.labels})
                 try:
-                    write = bucket.open_write(by_name[name], time_us, len(body), labels, CONTENT_TYPE)
+                    group.add(by_name[name], time_us, _body(event, self._instance, time_us), labels, CONTENT_TYPE)
                 except LaminaError:
                     refused += 1
-                    continue
-                writes.append(write)
-                if write.inline:
-                    write.set_content(body)
-                else:
-                    write.write(body)
-                    write.finish()
-            commit = bucket.commit_writes(writes) if writes else None
-        except BaseException:
-            for write in writes:
-                write.abort()
-            raise
-        if commit is not None:
-            commit.wait()
         return refused
 
     def _latest(self, entry: Entry) -> int:

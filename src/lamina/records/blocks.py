@@ -158,6 +158,21 @@ class Blocks:
                 changed[block.begin] = block._replace(records=block.records + count, size=block.size + size)
         return Plan(changed, self.size + sum(sizes), self.records + sum(records), self.last, [])
 
+    def plan_remove(self, times: NDArray[np.uint64], sizes: NDArray[np.int64]) -> Plan:
+        """Many records that go, in any order; `sizes`: content and metadata of each. As plan_change of each of them."""
+        changed: dict[int, Block] = {}
+        at = np.array(self._begins, np.uint64).searchsorted(times, side="right") - 1
+        inside = at >= 0
+        counts = np.bincount(at[inside], minlength=len(self._begins))
+        order = np.argsort(at[inside], kind="stable")
+        held = np.flatnonzero(counts)
+        firsts = np.cumsum(counts[held]) - counts[held]
+        gone = np.add.reduceat(sizes[inside][order], firsts) if len(held) else sizes[:0]
+        for i, size in zip(held.tolist(), gone.tolist(), strict=True):
+            block = self.at(i)
+            changed[block.begin] = block._replace(records=block.records - int(counts[i]), size=block.size - size)
+        return Plan(changed, self.size - int(sizes.sum()), self.records - len(times), self.last, [])
+
     def cut_by(self, through: int) -> tuple[int, int] | None:
         """The block that an eviction up to a time would cut in two: (begin, last time); None: it cuts none."""
         i = bisect_right(self._begins, through) - 1
@@ -197,33 +212,36 @@ class Blocks:
         # Where nothing is left no time is late: else all that follows would go into one block, however full.
         self.records, self.last = plan.records, plan.last if self._begins else -1
 
-    def put(self, block: Block) -> None:
-        """Add what a sealed section holds of a block (at load: any order, parts of one block in several sections)."""
-        i = bisect_left(self._begins, block.begin)
-        if i < len(self._begins) and self._begins[i] == block.begin:
-            self._records[i] += block.records
-            self._content[i] += block.content
-            self._sizes[i] += block.size
-        else:
-            for column, value in zip((self._begins, self._records, self._content, self._sizes), block, strict=True):
-                column.insert(i, value)
-        self.size += block.size
-        self.records += block.records
-
     def put_all(
-        self, begins: NDArray[np.uint64], records: NDArray[np.uint32], content: NDArray[np.uint64],
+        self,
+        begins: NDArray[np.uint64],
+        records: NDArray[np.uint32],
+        content: NDArray[np.uint64],
         sizes: NDArray[np.uint64],
-    ) -> None:  # fmt: skip
-        """`put` of all that a section holds, begins ascending. Those behind the present ones cost nothing each."""
-        behind = int(begins.searchsorted(np.uint64(self._begins[-1]), side="right")) if self._begins else 0
-        columns = begins, records.astype(np.uint64), content, sizes
-        for numbers in zip(*(column[:behind].tolist() for column in columns), strict=True):
-            self.put(Block(*numbers))
+    ) -> None:
+        """Add what sealed sections hold of blocks (at load: any order; parts of one block add up). Costs 0.1 µs a block
+        that is behind those present, more where it is not."""
+        if not len(begins):
+            return
+        columns = [begins, records.astype(np.uint64), content, sizes]
+        self.size += int(sizes.sum())
+        self.records += int(columns[1].sum())
         mine = (self._begins, self._records, self._content, self._sizes)
-        for column, added in zip(mine, columns, strict=True):
-            column.frombytes(added[behind:].tobytes())
-        self.size += int(sizes[behind:].sum())
-        self.records += int(records[behind:].sum())
+        behind = bisect_left(self._begins, int(begins.min()))  # mostly the last block, which two sections share
+        if behind < len(self._begins):
+            columns = [
+                np.concatenate((np.array(present[behind:], np.uint64), added))
+                for present, added in zip(mine, columns, strict=True)
+            ]
+            for present in mine:
+                del present[behind:]
+        if not (columns[0][1:] > columns[0][:-1]).all():
+            order = np.argsort(columns[0], kind="stable")
+            begins = columns[0][order]
+            firsts = np.flatnonzero(np.append(True, begins[1:] != begins[:-1]))
+            columns = [begins[firsts], *(np.add.reduceat(column[order], firsts) for column in columns[1:])]
+        for present, column in zip(mine, columns, strict=True):
+            present.frombytes(column.tobytes())
 
     def begin_of(self, time_us: int) -> int:
         """Begin of the block of a time; the time itself where there is none."""

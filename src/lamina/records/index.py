@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamina.errors import Corrupt, UnknownFormat
-from lamina.records.column import U64, Column, Index, Values, read_column
+from lamina.records.column import U64, Column, Index, Narrow, Values, read_column
 from lamina.records.indexwrite import BORN, DIED, FOLLOWING, HEAD, MOST_ROWS, READ_FORMAT, STORED
-from lamina.records.labelread import Dense, Group, LabelTable, Rare, merge
+from lamina.records.labelread import Dense, Group, LabelTable, PickedLabels, Rare
 from lamina.records.labels import LabelColumn, LabelSet, LabelStats
 from lamina.records.place import footprints, lead
 from lamina.records.row import ROW, Rows
@@ -122,6 +122,20 @@ class IndexSection:
         """
         return self._fill(index, len(index))
 
+    def field(self, name: str, index: Index) -> U64:
+        """One field of some rows, in this order, without making rows of them. `name`: of a ROW but `seq` and `set`."""
+        self._load(self._fields)
+        if name == "where":
+            return cast("U64", np.asarray(self._spread(self._where(index), index), np.uint64))
+        if name == "stored" and "stored" not in self._columns:
+            name = "size"
+        return np.asarray(self._spread(self._kept[name].take(index), index), np.uint64)
+
+    def _spread(self, found: Narrow | int, index: Index) -> Narrow:
+        if not isinstance(found, int):
+            return found
+        return np.full(len(range(*index.indices(self.n))) if isinstance(index, slice) else len(index), found, np.uint64)
+
     def _fill(self, index: Index, count: int) -> Rows:
         self._load(self._fields)
         kept = self._kept
@@ -200,9 +214,13 @@ class IndexSection:
 
         Costs 40 µs for 80 rows with four labels once all columns of labels are there.
         """
-        dense = [(name, self._dense(entry)) for name, entry in self._table.dense.items()]
-        groups = [self._group(i) for i in range(len(self._table.groups))]
-        return merge(index, dense, groups)
+        return self.pick_labels(index).sets()
+
+    def pick_labels(self, index: NDArray[np.intp]) -> PickedLabels:
+        """The labels of these rows, read now and put together when somebody asks: a copy that keeps no column."""
+        columns = [(name, self._dense(entry)) for name, entry in self._table.dense.items()]
+        dense = [(name, LabelColumn(column.codes[index], column.values)) for name, column in columns]
+        return PickedLabels(index, dense, [self._group(i) for i in range(len(self._table.groups))])
 
     def stats(self, name: str) -> LabelStats | None:
         """What is known of a label without any read; None: nothing is. Of a label that surely no row has: no values."""

@@ -239,22 +239,28 @@ def _read_shared(cursor: Cursor, n: int) -> Shared:
     )
 
 
-def merge(index: NDArray[np.intp], dense: Sequence[tuple[str, LabelColumn]], groups: Sequence[Group]) -> list[LabelSet]:
-    """Label sets of rows, from all columns (by name) and groups. Equal sets without grouped labels are one object."""
-    codes = [column.codes[index].tolist() for _, column in dense]
-    keys = list(zip(*codes, strict=True)) if codes else [()] * len(index)
-    labels = []
-    for (name, column), mine in zip(dense, codes, strict=True):
-        values = column.values
-        labels.append([(name, values[code]) if code >= 0 else None for code in mine])
-    sets = dict(zip(keys, zip(*labels, strict=True) if labels else [()] * len(index), strict=True))
-    if any(-1 in key for key in sets):
-        sets = {key: tuple(filter(None, labels)) for key, labels in sets.items()}
-    found = [sets[key] for key in keys]
-    extra: dict[int, list[tuple[str, str]]] = {}
-    for group in groups:
-        for i, label in group.labels_of(index):
-            extra.setdefault(i, []).append(label)
-    for i, more in extra.items():
-        found[i] = tuple(sorted((*found[i], *more)))
-    return found
+class PickedLabels(NamedTuple):
+    """The labels of some rows, read but not yet put together."""
+
+    rows: NDArray[np.intp]  # of the section
+    dense: Sequence[tuple[str, LabelColumn]]  # by name; of these rows
+    groups: Sequence[Group]
+
+    def sets(self) -> list[LabelSet]:
+        """Label sets in the order of the rows. Equal ones without grouped labels are one object. 0.4 µs a row."""
+        codes = [column.codes.tolist() for _, column in self.dense]
+        keys = list(zip(*codes, strict=True)) if codes else [()] * len(self.rows)
+        sets = {key: self._set(key) for key in set(keys)}
+        found = [sets[key] for key in keys]
+        extra: dict[int, list[tuple[str, str]]] = {}
+        for group in self.groups:
+            for i, label in group.labels_of(self.rows):
+                extra.setdefault(i, []).append(label)
+        for i, more in extra.items():
+            found[i] = tuple(sorted((*found[i], *more)))
+        return found
+
+    def _set(self, key: tuple[int, ...]) -> LabelSet:
+        return tuple(
+            (name, column.values[code]) for (name, column), code in zip(self.dense, key, strict=True) if code >= 0
+        )

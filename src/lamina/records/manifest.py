@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,13 +36,20 @@ def encode_blocks(begins: U64, records: NDArray[np.uint32], content: U64, size: 
     """What a section holds of each of the contract's blocks: its begin (µs, ascending), living records, bytes ever put
     in, reported size."""
     assert (begins[1:] > begins[:-1]).all(), "a block begins once"
-    return integers.pack([begins, records.astype(np.uint64), content, size])
+    return integers.pack([begins, records.astype(np.uint64), content, size], plain=True)  # zstd saves a fifth
 
 
 def decode_blocks(data: bytes) -> tuple[U64, NDArray[np.uint32], U64, U64]:
     """What encode_blocks was given. Raises Corrupt, UnknownFormat."""
-    begins, records, content, size = integers.unpack(data, 4)
-    if not _ascends(begins) or (records > _U32).any():
+    return decode_all_blocks([data])
+
+
+def decode_all_blocks(parts: Sequence[bytes]) -> tuple[U64, NDArray[np.uint32], U64, U64]:
+    """What several calls of encode_blocks were given, one behind the other. Raises Corrupt, UnknownFormat."""
+    (begins, records, content, size), rows = integers.unpack_many(parts, 4)
+    rises = np.append(True, begins[1:] > begins[:-1]) if len(begins) else np.empty(0, np.bool_)
+    rises[(np.cumsum(rows) - rows)[rows > 0]] = True  # the first of each
+    if not rises.all() or (records > _U32).any():
         raise Corrupt(f"blocks: expected {len(begins)} begins that ascend, with less than 2**32 records each")
     return begins, records.astype(np.uint32), content, size
 

@@ -117,16 +117,25 @@ def decode_append(body: bytes | memoryview) -> Appended:
     return Appended(rows, found_sets, found_types, BlockLimits(size, records), at + tables)
 
 
-def labels_body(times: NDArray[np.uint64], sets: Sequence[LabelSet]) -> bytes:
-    """New label sets of the records at these times, one each."""
+def labels_body(times: NDArray[np.uint64], sets: Sequence[LabelSet], gone: Sequence[tuple[str, ...]] = ()) -> bytes:
+    """New label sets of the records at these times, one each; and the names of labels that were taken off each."""
     distinct: dict[LabelSet, int] = {}
     numbers = np.array([distinct.setdefault(labels, len(distinct)) for labels in sets], "<u4")
     tables = encode_tables(list(distinct), ())
     head = _PAIR.pack(len(times), len(distinct))
-    return head + np.ascontiguousarray(times, "<u8").tobytes() + tables + numbers.tobytes()
+    body = head + np.ascontiguousarray(times, "<u8").tobytes() + tables + numbers.tobytes()
+    return body + _encode_gone(gone) if any(gone) else body
 
 
-def decode_labels(body: bytes | memoryview) -> tuple[NDArray[np.uint64], list[LabelSet]]:
+class Relabelled(NamedTuple):
+    """A decoded LABELS: columns of one length."""
+
+    times: NDArray[np.uint64]
+    sets: list[LabelSet]
+    gone: list[tuple[str, ...]]  # names of labels that were taken off; () throughout in ops of early versions
+
+
+def decode_labels(body: bytes | memoryview) -> Relabelled:
     """Raises Corrupt."""
     if len(body) < _PAIR.size:
         raise Corrupt(f"LABELS op of {len(body)} bytes: at least {_PAIR.size}")
@@ -141,7 +150,50 @@ def decode_labels(body: bytes | memoryview) -> tuple[NDArray[np.uint64], list[La
     numbers = np.frombuffer(body, "<u4", count, at).tolist()
     if numbers and max(numbers) >= distinct:
         raise Corrupt("LABELS op whose records name label sets that are not in it")
-    return np.frombuffer(body, "<u8", count, _PAIR.size), [sets[number] for number in numbers]
+    gone = _decode_gone(bytes(body[at + 4 * count :]), count)
+    return Relabelled(np.frombuffer(body, "<u8", count, _PAIR.size), [sets[number] for number in numbers], gone)
+
+
+def _encode_gone(gone: Sequence[tuple[str, ...]]) -> bytes:
+    """Distinct lists of names, then the number of each record's, from 1; 0: none."""
+    distinct: dict[tuple[str, ...], int] = {(): 0}
+    numbers = np.array([distinct.setdefault(tuple(names), len(distinct)) for names in gone], "<u4")
+    parts = [_U32.pack(len(distinct) - 1)]
+    for names in list(distinct)[1:]:
+        parts.append(_U32.pack(len(names)))
+        for name in names:
+            data = name.encode("utf-8", "surrogatepass")
+            parts += (_U32.pack(len(data)), data)
+    return b"".join(parts) + numbers.tobytes()
+
+
+def _decode_gone(data: bytes, count: int) -> list[tuple[str, ...]]:
+    if len(data) < 4:  # none, or an op of an early version; the log pads bodies
+        return [()] * count
+    try:
+        (lists,) = _U32.unpack_from(data)
+        if lists > len(data):
+            raise ValueError(f"{lists} lists in {len(data)} bytes")
+        found: list[tuple[str, ...]] = [()]
+        at = 4
+        for _ in range(lists):
+            (names,) = _U32.unpack_from(data, at)
+            at += 4
+            if 4 * names > len(data):
+                raise ValueError(f"{names} names in {len(data)} bytes")
+            mine = []
+            for _ in range(names):
+                (length,) = _U32.unpack_from(data, at)
+                at += 4 + length
+                if at > len(data):
+                    raise ValueError(f"a name of {length} bytes ends behind the op")
+                mine.append(data[at - length : at].decode("utf-8", "surrogatepass"))
+            found.append(tuple(mine))
+        if not lists:
+            return [()] * count
+        return [found[number] for number in np.frombuffer(data, "<u4", count, at).tolist()]
+    except (struct.error, ValueError, IndexError) as error:
+        raise Corrupt(f"names of labels that a LABELS op took off: {error}") from None
 
 
 def remove_body(times: NDArray[np.uint64]) -> bytes:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lamina.records.index import IndexSection
 from lamina.records.labels import LabelColumn, LabelSet
-from lamina.records.row import FOREVER, ROW, Rows
+from lamina.records.row import FOREVER, Rows
 from lamina.records.section import Section
 from lamina.records.state import EntryState
 
@@ -36,9 +36,22 @@ class Source(Protocol):
 
     def label(self, name: str, index: Index) -> LabelColumn | None: ...
 
+    @property
+    def label_names(self) -> Sequence[str]:
+        """Names that some of its rows have, visible or not; ascending."""
+        ...
+
+    def field(self, name: str, index: Index) -> NDArray[np.uint64]:
+        """One field of `take`, any but `seq` and `set`."""
+        ...
+
     def take(self, index: Index) -> Rows: ...
 
     def label_sets(self, index: Index) -> list[LabelSet]: ...
+
+    def later_label_sets(self, index: Index) -> Callable[[], list[LabelSet]]:
+        """`label_sets` once somebody asks; what it takes is read now."""
+        ...
 
     def types(self) -> Sequence[str]:
         """What the field `type` of a row numbers."""
@@ -122,11 +135,21 @@ class SectionSource:
         column = self.index.label(name)
         return None if column is None else LabelColumn(column.codes[_together(index)], column.values, column.numbers)
 
+    @property
+    def label_names(self) -> Sequence[str]:
+        return self.index.label_names
+
+    def field(self, name: str, index: Index) -> NDArray[np.uint64]:
+        return self.index.field(name, _together(index))
+
     def take(self, index: Index) -> Rows:
         return self.index.take(index)
 
     def label_sets(self, index: Index) -> list[LabelSet]:
         return self.index.label_sets(index)
+
+    def later_label_sets(self, index: Index) -> Callable[[], list[LabelSet]]:
+        return self.index.pick_labels(index).sets
 
     def types(self) -> Sequence[str]:
         return self.index.types
@@ -186,12 +209,23 @@ class TailSource:
         codes, values = found
         return LabelColumn(codes[self._rows["set"][index]], values) if values else None
 
+    @property
+    def label_names(self) -> Sequence[str]:
+        return sorted({name for labels in list(self._tail.sets) for name, _ in labels})  # type: ignore[attr-defined]
+
+    def field(self, name: str, index: Index) -> NDArray[np.uint64]:
+        return self._rows[name][index].astype(np.uint64)
+
     def take(self, index: Index) -> Rows:
         return self._rows[index]
 
     def label_sets(self, index: Index) -> list[LabelSet]:
         sets = self._tail.sets  # type: ignore[attr-defined]
         return [sets[number] for number in self._rows["set"][index].tolist()]
+
+    def later_label_sets(self, index: Index) -> Callable[[], list[LabelSet]]:
+        found = self.label_sets(index)  # they are there already
+        return lambda: found
 
     def types(self) -> Sequence[str]:
         types: Sequence[str] = self._tail.types  # type: ignore[attr-defined]
@@ -206,6 +240,19 @@ def _column(sets: Sequence[LabelSet], name: str) -> tuple[NDArray[np.int32], lis
         for labels in list(sets)
     ]
     return np.array(codes, np.int32), list(numbers)
+
+
+def stack(parts: Sequence[LabelColumn | None], lengths: Sequence[int]) -> LabelColumn:
+    """Columns one behind the other, of so many rows each; None: no row of a part has the label."""
+    seen: dict[str, int] = {}
+    codes = []
+    for column, length in zip(parts, lengths, strict=True):
+        if column is None:
+            codes.append(np.full(length, -1, np.int32))
+        else:
+            table = np.array([seen.setdefault(value, len(seen)) for value in column.values] + [-1], np.int32)
+            codes.append(table[column.codes])
+    return LabelColumn(np.concatenate(codes) if codes else np.empty(0, np.int32), list(seen))
 
 
 class Batch(NamedTuple):
@@ -238,32 +285,54 @@ class Batch(NamedTuple):
         values = list(seen)
         return LabelColumn(codes, values) if any_ else None
 
+    @property
+    def label_names(self) -> Sequence[str]:
+        """Names that some rows of its sources have, ascending."""
+        if self.which is None:
+            return self.sources[0].label_names
+        return sorted({name for source in self.sources for name in source.label_names})
+
+    def field(self, name: str) -> NDArray[np.uint64]:
+        """One field of every row, but `seq`, `set` and `type`."""
+        if self.which is None:
+            return self.sources[0].field(name, self.at)
+        found = np.empty(len(self.times), np.uint64)
+        for number, source in enumerate(self.sources):
+            mine = np.flatnonzero(self.which == number)
+            found[mine] = source.field(name, self.at[mine])
+        return found
+
+    def types(self) -> LabelColumn:
+        """The content types."""
+        parts = []
+        for number, source in enumerate(self.sources):
+            at = self.at if self.which is None else self.at[self.which == number]
+            parts.append(LabelColumn(source.field("type", at).astype(np.int32), source.types()))
+        if self.which is None:
+            return parts[0]
+        stacked, codes = stack(parts, [len(part.codes) for part in parts]), np.empty(len(self.times), np.int32)
+        codes[np.argsort(self.which, kind="stable")] = stacked.codes
+        return LabelColumn(codes, stacked.values)
+
     def part(self, rows: Index | slice) -> Batch:
         which = None if self.which is None else self.which[rows]
         return Batch(self.times[rows], self.sources, which, self.at[rows])
 
-    def read(self) -> tuple[Rows, list[LabelSet], list[str]]:
-        """Rows, label sets and content types, in order; `set` and `type` of the rows mean nothing here."""
+    def later_label_sets(self) -> Callable[[], list[LabelSet]]:
+        """See Source: of every row."""
         if self.which is None:
-            source = self.sources[0]
-            rows = source.take(self.at)
-            types = source.types()
-            return rows, source.label_sets(self.at), [types[number] for number in rows["type"].tolist()]
-        rows = np.empty(len(self.times), ROW)
-        sets: list[LabelSet] = [()] * len(self.times)
-        names = [""] * len(self.times)
-        for number, source in enumerate(self.sources):
-            mine = np.flatnonzero(self.which == number)
-            if not len(mine):
-                continue
-            taken = source.take(self.at[mine])
-            rows[mine] = taken
-            types = source.types()
-            labels = source.label_sets(self.at[mine])
-            for place, labels_, type in zip(mine.tolist(), labels, taken["type"].tolist(), strict=True):
-                sets[place] = labels_
-                names[place] = types[type]
-        return rows, sets, names
+            return self.sources[0].later_label_sets(self.at)
+        parts = [np.flatnonzero(self.which == number) for number in range(len(self.sources))]
+        later = [source.later_label_sets(self.at[mine]) for source, mine in zip(self.sources, parts, strict=True)]
+
+        def sets() -> list[LabelSet]:
+            found: list[LabelSet] = [()] * len(self.times)
+            for mine, part in zip(parts, later, strict=True):
+                for place, labels in zip(mine.tolist(), part(), strict=True):
+                    found[place] = labels
+            return found
+
+        return sets
 
 
 def merged(sources: Sequence[Source], start: int, stop: int) -> Batch:
@@ -322,4 +391,5 @@ __all__ = [
     "bounds",
     "clusters",
     "merged",
+    "stack",
 ]

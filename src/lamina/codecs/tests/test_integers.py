@@ -16,6 +16,15 @@ def test_tables_come_back(rows):
     np.testing.assert_array_equal(np.column_stack(found), table)
 
 
+@given(st.lists(st.lists(st.tuples(NUMBERS, NUMBERS), max_size=40), max_size=6), st.booleans())
+def test_many_tables_are_each_behind_the_one_before(tables, plain):
+    packed = [integers.pack(list(np.array(rows, np.uint64).reshape(-1, 2).T), plain=plain) for rows in tables]
+    found, rows = integers.unpack_many(packed, 2)
+    assert rows.tolist() == [len(table) for table in tables]
+    for place in range(2):
+        assert found[place].tolist() == [row[place] for table in tables for row in table]
+
+
 def test_a_table_cut_anywhere_is_corrupt():
     table = [np.random.default_rng(0).integers(0, 1000, 50).astype(np.uint64)] * 2
     for data in (integers.pack(table), integers.pack([np.arange(5, dtype=np.uint64)] * 2)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lamina.catalog.rows import BucketRow
@@ -20,7 +20,7 @@ from lamina.records.source import LAST_TIME
 
 if TYPE_CHECKING:
     from lamina.engine.records.entry_slot import EntrySlot
-    from lamina.engine.records.record import Record
+    from lamina.engine.records.selection import Selection
     from lamina.engine.records.store import RecordStore
     from lamina.records.condition import Condition
     from lamina.time import TimeLike
@@ -165,7 +165,7 @@ class Bucket:
         *,
         when: Mapping[str, Any] | str | None = None,
         strict: bool = False,
-    ) -> Iterator[Record]:
+    ) -> Selection:
         """Records of several entries, merged by time, then name: names and patterns (`line-*`, `**/camera`, `!test`),
         None or [] all. State of a condition, such as `$limit`, is kept per entry. Otherwise as `Entry.query`."""
         return selected(self, entries, start, stop, when, strict)

@@ -11,10 +11,11 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lamina.engine.records.cursor import Cursor
 from lamina.engine.records.found import Found, Pending
-from lamina.engine.records.publish import LabelsNote, RemoveNote, SealedVictim
+from lamina.engine.records.publish import LabelsNote, RemoveNote, SealedRows, SealedVictim
 from lamina.errors import AlreadyExists, Corrupt, InvalidArgument, LaminaError, NotFound
 from lamina.records import ops
 from lamina.records.labels import LabelSet
@@ -22,7 +23,7 @@ from lamina.records.manifest import decode_blocks
 from lamina.records.patterns import EntryPatterns
 from lamina.records.section import Section
 from lamina.records.size import described_length
-from lamina.records.source import LAST_TIME, Batch, SectionSource
+from lamina.records.source import LAST_TIME, Batch, Index, SectionSource, Source
 from lamina.storage.log import Op
 
 if TYPE_CHECKING:
@@ -32,9 +33,8 @@ if TYPE_CHECKING:
     from lamina.records.condition import Condition
     from lamina.records.state import EntryState
 
-REMOVE_RECORDS = 16_384
-"""Records per REMOVE op of a query: publishing one holds up other commits for some 20 ms. A crash between two leaves
-the later records."""
+REMOVE_RECORDS = 6_000_000
+"""Records per REMOVE op, which ends at 48 MiB. Publishing one takes 0.1 µs a record, during which others wait."""
 
 
 def claim(slot: EntrySlot, time_us: int, wait: bool) -> bool:
@@ -170,7 +170,7 @@ def _labels_op(
     growth = [described_length(after[t], "") - described_length(before[t], "") for t in times]
     gone = [tuple(dict(before[t]).keys() - dict(after[t]).keys()) for t in times]
     note = LabelsNote(slot, times, sets, growth, {t: victims[t] for t in times if t in victims}, gone)
-    body = ops.labels_body(np.array(times, np.uint64), sets)
+    body = ops.labels_body(np.array(times, np.uint64), sets, gone)
     return Op(ops.KIND, ops.LABELS, slot.id, [body], note)
 
 
@@ -199,32 +199,44 @@ def remove_records(bucket: Bucket, records: Sequence[tuple[str, int]]) -> list[L
                     )
                 continue
             state = slot.state
-            victims: dict[int, SealedVictim] = {}
-            times: dict[int, None] = {}
+            found: dict[int, Found] = {}
             for i in mine:
                 time_us = records[i][1]
                 try:
-                    found = None if time_us in times else bucket.store.find(slot, state, time_us, state.seq)
+                    row = None if time_us in found else bucket.store.find(slot, state, time_us, state.seq)
                 except LaminaError as error:
                     results[i] = error
                     continue
-                if found is None:
+                if row is None:
                     results[i] = NotFound(f"Record {time_us} not found in entry {bucket.name}/{slot.name}")
                     continue
-                times[time_us] = None
-                victim = victim_of(found)
-                if victim is not None:
-                    victims[time_us] = victim
-            if times:
-                submitted.append(_remove_op(slot, list(times), victims))
+                found[time_us] = row
+            if found:
+                submitted.append(_remove_op(np.array(list(found), np.uint64), removal_of(slot, list(found.values()))))
         if submitted:
             bucket.store.submit(submitted, essential=True).wait()
     return results
 
 
-def _remove_op(slot: EntrySlot, times: list[int], victims: dict[int, SealedVictim]) -> Op:
-    body = ops.remove_body(np.array(times, np.uint64))
-    return Op(ops.KIND, ops.REMOVE, slot.id, [body], RemoveNote(slot, times, victims))
+def _remove_op(times: NDArray[np.uint64], note: RemoveNote) -> Op:
+    return Op(ops.KIND, ops.REMOVE, note.entry.id, [ops.remove_body(times)], note)
+
+
+def removal_of(slot: EntrySlot, found: Sequence[Found]) -> RemoveNote:
+    """What a REMOVE op of living records needs to know."""
+    tail = np.array([row.at for row in found if row.section is None], np.intp)
+    sections: dict[int, list[Found]] = {}
+    for row in found:
+        if row.section is not None:
+            sections.setdefault(row.section.row.id, []).append(row)
+    sealed = [sealed_rows(id, mine[0].source, np.array([row.at for row in mine])) for id, mine in sections.items()]
+    return RemoveNote(slot, tail, sealed)
+
+
+def sealed_rows(section: int, source: Source, at: Index) -> SealedRows:
+    """Of a section by its id. Raises Corrupt, NotFound."""
+    sizes = (source.field("size", at) + source.field("meta", at)).astype(np.int64)
+    return SealedRows(section, at.astype(np.uint32), source.times(at), sizes)
 
 
 def remove_query(
@@ -259,29 +271,41 @@ def _remove_from(
             batches: list[Batch] = list(cursor)
         finally:
             cursor.close()
-        removed = 0
-        for batch in batches:
-            for first in range(0, len(batch), REMOVE_RECORDS):
-                part = batch.part(slice(first, first + REMOVE_RECORDS))
-                store.submit([_remove_op(slot, part.times.tolist(), _victims(part))], essential=True).wait()
-                removed += len(part)
+        removed = sum(map(len, batches))
+        for part in _portions(batches):
+            times = np.concatenate([batch.times for batch in part])
+            store.submit([_remove_op(times, _removal(slot, part))], essential=True).wait()
     return removed
 
 
-def _victims(batch: Batch) -> dict[int, SealedVictim]:
-    victims: dict[int, SealedVictim] = {}
-    for number, source in enumerate(batch.sources):
-        if not isinstance(source, SectionSource):
-            continue
-        index = batch.at if batch.which is None else batch.at[batch.which == number]
-        rows = source.take(index)
-        types = source.types()
-        id = source.section.row.id
-        for i, (place, time_us, type) in enumerate(
-            zip(index.tolist(), rows["time"].tolist(), rows["type"].tolist(), strict=True)
-        ):
-            victims[time_us] = SealedVictim(id, place, rows[i : i + 1], types[type])
-    return victims
+def _portions(batches: Sequence[Batch]) -> Iterator[list[Batch]]:
+    """What goes into one op."""
+    part: list[Batch] = []
+    for batch in batches:
+        if part and sum(map(len, part)) + len(batch) > REMOVE_RECORDS:
+            yield part
+            part = []
+        part.append(batch)
+    if part:
+        yield part
+
+
+def _removal(slot: EntrySlot, batches: Sequence[Batch]) -> RemoveNote:
+    tail: list[Index] = []
+    sealed: dict[int, list[SealedRows]] = {}
+    for batch in batches:
+        for number, source in enumerate(batch.sources):
+            at = batch.at if batch.which is None else batch.at[batch.which == number]
+            if isinstance(source, SectionSource):
+                id = source.section.row.id
+                sealed.setdefault(id, []).append(sealed_rows(id, source, at))
+            else:
+                tail.append(at)
+    joined = [
+        SealedRows(id, *(np.concatenate([part[i] for part in parts]) for i in range(1, 4)))
+        for id, parts in sealed.items()
+    ]
+    return RemoveNote(slot, np.concatenate(tail) if tail else np.empty(0, np.intp), joined)
 
 
 def span(slot: EntrySlot) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from lamina.codecs import zstd
 from lamina.engine.records import space
 from lamina.engine.records.attachments import places
 from lamina.engine.records.publish import SealedVictim
-from lamina.engine.records.seal import RecordSealer, describe, payload_rows
+from lamina.engine.records.seal import RecordSealer, dead_rows, describe, payload_rows
 from lamina.engine.records.sections import Amended, footprint, visible_dead
 from lamina.engine.records.store import KIND
 from lamina.records.labels import LabelSet
@@ -81,7 +81,7 @@ def compact(store: RecordStore, sealer: RecordSealer, bucket: Bucket) -> int:
         if chosen:
             rewrite(store, sealer, slot, chosen, move=emptied)
             done += len(chosen)
-    space.release_files(store, bucket)
+    space.release(store, [bucket])
     return done
 
 
@@ -135,7 +135,7 @@ def compress(store: RecordStore, slot: EntrySlot, start: int, stop: int) -> Rewr
         if section.t_min < stop and section.t_max >= start:
             done = rewrite(store, sealer, slot, [section], stretch=(start, stop))
             total = Rewritten(*(a + b for a, b in zip(total, done, strict=True)))
-    space.release_files(store, slot.bucket)
+    space.release(store, [slot.bucket])
     return total
 
 
@@ -302,7 +302,8 @@ def _finish(
 ) -> SegmentRow:
     """As that of a seal: written even where nothing lives on."""
     gone = {section.row.id: Amended(None, ()) for section in old}
-    describe(writer, slot.id, slot.applied, made, gone, slot.state.sections)
+    looked_at = dead_rows(store, [slot]).get(slot.id, ())
+    describe(writer, slot.id, slot.applied, made, gone, slot.state.sections, looked_at)
     size = writer.finish()
     low = min((row.min_seq for row in made), default=slot.applied)
     name = segment_name(KIND, writer.id)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from lamina.engine.records.record import Record, materialize
+from lamina.engine.records.record import Record, record_of
 from lamina.engine.records.settings import EntryInfo
-from lamina.engine.records.write import Write, finish_all
+from lamina.engine.records.write import Write
+from lamina.engine.records.writegroup import PIECE_BYTES, WriteGroup
 from lamina.errors import InvalidArgument, LaminaError, NotFound
 from lamina.records.labels import LabelSet
 from lamina.storage.files import Buffer
@@ -19,16 +20,10 @@ from lamina.time import TimeLike, to_us
 if TYPE_CHECKING:
     from lamina.engine.records.bucket import Bucket
     from lamina.engine.records.entry_slot import EntrySlot
-    from lamina.engine.records.found import Found
+    from lamina.engine.records.selection import Selection
     from lamina.records.condition import Condition
 
 CONTENT_TYPE = "application/octet-stream"
-
-READ_RECORDS, UNLIMITED = 1024, 1 << 62
-"""Records of a query that are made at a time: 2 µs each."""
-
-CHUNK_BYTES = 1 << 20
-"""A long content is taken in pieces of at most so many bytes."""
 
 
 class NewRecord(NamedTuple):
@@ -124,37 +119,17 @@ class Entry:
         bucket = self.bucket
         (entry,) = bucket.ensure_entries([self.name])
         results: list[LaminaError | None] = []
-        writes: list[Write] = []
-        try:
+        with WriteGroup(bucket) as group:
             for record in records:
                 if not isinstance(record, NewRecord):
                     raise InvalidArgument(f"{type(record).__name__} among the records: expected NewRecord(time, data)")
-                write = None
                 try:
-                    data = _piece(record.data)
-                    write = bucket.open_write(
-                        entry, to_us(record.time), len(data), label_set(record.labels), record.content_type
-                    )
-                    _give(write, [data])
-                except BaseException as error:
-                    if write is not None:
-                        write.abort()
-                    if not isinstance(error, LaminaError):
-                        raise
+                    data, labels = _piece(record.data), label_set(record.labels)
+                    group.add(entry, to_us(record.time), data, labels, record.content_type)
+                except LaminaError as error:
                     results.append(error)
                 else:
-                    writes.append(write)
                     results.append(None)
-            large = [write for write in writes if not write.inline]
-            if large:
-                finish_all(large)
-            commit = bucket.commit_writes(writes) if writes else None
-        except BaseException:
-            for write in writes:
-                write.abort()
-            raise
-        if commit is not None:
-            commit.wait()
         return results
 
     def update(self, time: TimeLike, labels: Mapping[str, object]) -> None:
@@ -181,7 +156,7 @@ class Entry:
     ) -> int:
         """Remove records with start <= time < stop that fulfil a condition, durably; how many. See `query`.
 
-        They go in portions of 16,384, each of which is all or nothing."""
+        All go at once, or none after a crash; above 6 million of an entry in portions of so many."""
         condition = condition_of(when)
         return self.bucket.remove_query([self.name], _us(start), _us(stop), condition, strict)
 
@@ -196,7 +171,7 @@ class Entry:
         found = store.find(slot, state, at, state.seq) if at is not None else None
         if found is None:
             raise self._missing(at)
-        return _record(slot, state.seq, found)
+        return record_of(store, slot, state.seq, found)
 
     def try_read(self, time_us: int | None = None) -> Record | None:
         """`read` where that needs no look into an index on disk, else None. Raises NotFound."""
@@ -218,7 +193,7 @@ class Entry:
             return None
         if found is None:
             raise self._missing(time_us)
-        return _record(slot, state.seq, found)
+        return record_of(self.bucket.store, slot, state.seq, found)
 
     def is_claimed(self, time_us: int) -> bool:
         """Whether a record of this time is being written. Raises NotFound (entry)."""
@@ -238,10 +213,11 @@ class Entry:
         *,
         when: Mapping[str, Any] | str | None = None,
         strict: bool = False,
-    ) -> Iterator[Record]:
-        """Records with start <= time < stop (None: all) in ascending time, as they are now; contents are read when
-        asked for. `when`: a condition as a mapping or as JSON text (docs/records.md); what it cannot be evaluated for
-        does not match, or with `strict` raises. Raises InvalidArgument, NotFound; while iterating Corrupt."""
+    ) -> Selection:
+        """Records with start <= time < stop (None: all) in ascending time, as they are now: one by one, with contents
+        read when asked for, or as columns (see `Selection`). `when`: a condition as a mapping or as JSON text
+        (docs/records.md); what it cannot be evaluated for does not match, or with `strict` raises. Raises
+        InvalidArgument, NotFound; while iterating Corrupt."""
         self.slot  # noqa: B018  # raises NotFound now rather than at the first record
         return selected(self.bucket, [self.name], start, stop, when, strict)
 
@@ -253,23 +229,12 @@ def selected(
     stop: TimeLike | None,
     when: Mapping[str, Any] | str | None,
     strict: bool,
-) -> Iterator[Record]:
+) -> Selection:
     """Records of a query, as `Entry.query` and `Bucket.query` give them: what lives now, read while iterating."""
     from lamina.engine.records.queries import Query
+    from lamina.engine.records.selection import Selection
 
-    query = Query(bucket, entries, _us(start), _us(stop), condition_of(when), strict, False)
-
-    def records() -> Iterator[Record]:
-        try:
-            while True:
-                batch = query.next_batch(READ_RECORDS, UNLIMITED, UNLIMITED, None)
-                yield from batch.records
-                if batch.last:
-                    return
-        finally:
-            query.close()
-
-    return records()
+    return Selection(Query(bucket, entries, _us(start), _us(stop), condition_of(when), strict, False, keeps=True))
 
 
 def _give(write: Write, pieces: Iterable[Buffer]) -> None:
@@ -280,8 +245,8 @@ def _give(write: Write, pieces: Iterable[Buffer]) -> None:
         return
     for piece in pieces:
         view = memoryview(_piece(piece))
-        for first in range(0, len(view), CHUNK_BYTES):
-            write.write(view[first : first + CHUNK_BYTES])
+        for first in range(0, len(view), PIECE_BYTES):
+            write.write(view[first : first + PIECE_BYTES])
 
 
 def _whole(data: object) -> Buffer | None:
@@ -354,12 +319,3 @@ def _latest(slot: EntrySlot) -> int | None:
     from lamina.engine.records.changes import latest_time
 
     return latest_time(slot)
-
-
-def _record(slot: EntrySlot, seq: int, found: Found) -> Record:
-    index = np.array([found.at])
-    rows = found.source.take(index)
-    types = found.source.types()
-    labels = found.source.label_sets(index)
-    (record,) = materialize(slot.bucket.store, slot, seq, rows, labels, [types[int(rows["type"][0])]])
-    return record

@@ -108,16 +108,24 @@ class LabelsNote:
         self.plan: Plan | None = None
 
 
+class SealedRows(NamedTuple):
+    """Rows of a section that an op is about to kill."""
+
+    section: int  # id
+    at: NDArray[np.uint32]
+    times: NDArray[np.uint64]
+    sizes: NDArray[np.int64]  # content and metadata
+
+
 class RemoveNote:
-    """Rides on REMOVE, like LabelsNote."""
+    """Rides on REMOVE. The object lock is held until it is published, so rows and sections stand still."""
 
-    __slots__ = ("entry", "found", "plan", "times", "victims")
+    __slots__ = ("entry", "plan", "sealed", "tail")
 
-    def __init__(self, entry: EntrySlot, times: list[int], victims: dict[int, SealedVictim]) -> None:
+    def __init__(self, entry: EntrySlot, tail: NDArray[np.intp], sealed: list[SealedRows]) -> None:
         self.entry = entry
-        self.times = times
-        self.victims = victims
-        self.found: list[Place | None] | None = None
+        self.tail = tail  # rows of the tail; once published, those that lived until then
+        self.sealed = sealed  # likewise
         self.plan: Plan | None = None
 
 
@@ -279,16 +287,29 @@ class RecordPublisher:
     def _remove(self, note: RemoveNote, seq: int) -> None:
         entry = note.entry
         state = entry.state
-        found = note.found
-        if found is None:
-            found = note.found = [_living(state, time_us, note.victims) for time_us in note.times]
-        rows, _, after = _kill(state, found, note.times, note.victims, seq)
-        if note.plan is None:
-            sizes = (-(rows["size"] + rows["meta"]).astype(np.int64)).tolist()
-            note.plan = entry.blocks.plan_change(rows["time"].tolist(), [-1] * len(rows), sizes)
-        self._swap(entry, after, note.plan, 0)
-        if note.victims:
+        rows = state.tail.rows
+        if note.plan is None:  # what was evicted while the op was on its way is not removed again
+            note.tail = note.tail[state.tail.died[note.tail] == np.uint64(FOREVER)]
+            floors = {section.row.id: section.floor(FOREVER) for section in state.sections}
+            note.sealed = [_above(part, floors[part.section]) for part in note.sealed if part.section in floors]
+            mine = rows[note.tail]
+            times = np.concatenate([mine["time"], *(part.times for part in note.sealed)])
+            own = (mine["size"] + mine["meta"]).astype(np.int64)
+            sizes = np.concatenate([own, *(part.sizes for part in note.sealed)])
+            note.plan = entry.blocks.plan_remove(times, sizes)
+        state.tail.died[note.tail] = seq
+        if state.tail.by_time is not None:
+            for index in note.tail.tolist():
+                state.kill_in_tail(index, seq)
+        killed = {part.section: part.at for part in note.sealed if len(part.at)}
+        sections = state.sections
+        if killed:
+            sections = tuple(
+                section.kill(killed[section.row.id], seq) if section.row.id in killed else section
+                for section in sections
+            )
             self.shrunk[entry.id] = entry
+        self._swap(entry, state.changed(sections, seq), note.plan, 0)
 
     def _evict(self, note: EvictNote, seq: int) -> None:
         entry = note.entry
@@ -346,6 +367,14 @@ class RecordPublisher:
         self.tail_bytes -= entry.state.tail_bytes
         for held in (self.dirty, self.due, self.shrunk):
             held.pop(entry.id, None)
+
+
+def _above(part: SealedRows, floor: int) -> SealedRows:
+    """Of rows of a section those that no eviction took."""
+    if floor < 0:
+        return part
+    kept = part.times > np.uint64(floor)
+    return SealedRows(part.section, part.at[kept], part.times[kept], part.sizes[kept])
 
 
 def _living(state: EntryState, time_us: int, victims: dict[int, SealedVictim]) -> Place | None:

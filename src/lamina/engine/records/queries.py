@@ -15,7 +15,8 @@ import numpy as np
 
 from lamina.engine.records.cursor import Cursor
 from lamina.engine.records.follow import Follower
-from lamina.engine.records.record import Record, materialize
+from lamina.engine.records.record import Record
+from lamina.engine.records.runs import Run, records
 from lamina.errors import LaminaError, NotFound, Unavailable
 from lamina.records.patterns import EntryPatterns
 from lamina.records.source import Batch as Rows
@@ -38,14 +39,15 @@ class Batch(NamedTuple):
 class _Stream:
     """Selected rows of one entry, with what was read ahead."""
 
-    __slots__ = ("_as_of", "at", "error", "follower", "name", "over", "rows", "slot", "source")
+    __slots__ = ("_as_of", "_keeps", "at", "error", "follower", "name", "over", "rows", "slot", "source")
 
-    def __init__(self, slot: EntrySlot, source: Cursor, follower: Follower | None) -> None:
+    def __init__(self, slot: EntrySlot, source: Cursor, follower: Follower | None, keeps: bool) -> None:
         self.slot = slot
         self.name = slot.name
         self.source: Cursor | None = source
         self._as_of = source.seq
         self.follower = follower
+        self._keeps = keeps  # the cursor, and with it the snapshot, until it is closed
         self.rows: Rows | None = None
         self.at = 0
         self.over = False
@@ -71,10 +73,10 @@ class _Stream:
             found = next(self.source, None)
             if found is not None:
                 return found
-            ended, cursor = self.source.ended, self.source
-            cursor.close()
-            self.source = None
-            self.over = ended or self.follower is None
+            self.over = self.source.ended or self.follower is None
+            if not self._keeps:
+                self.source.close()
+                self.source = None
         if self.follower is not None and not self.over:
             found = self.follower.next()
             self.over = self.follower.ended
@@ -109,9 +111,14 @@ class Query:
         condition: Condition,
         strict: bool,
         continuous: bool,
+        keeps: bool = False,
     ) -> None:
+        """`keeps`: what was selected stays readable until the query is closed, not only until all of it was given."""
         self.continuous = continuous
+        self._keeps = keeps
         self.condition = condition
+        self.store = bucket.store
+        self.names = condition.directives.select_labels
         self._bucket = bucket
         self._patterns = EntryPatterns.of(entries)
         self._start = start
@@ -141,13 +148,14 @@ class Query:
     def _stream(self, slot: EntrySlot) -> _Stream:
         store = self._bucket.store
         if not self.continuous:
-            return _Stream(slot, Cursor(store, slot, self._start, self._stop, self.condition, self._strict), None)
+            cursor = Cursor(store, slot, self._start, self._stop, self.condition, self._strict)
+            return _Stream(slot, cursor, None, self._keeps)
         with store.reader():  # as in Cursor
             with store.publish_lock:
                 slot.listeners = (*slot.listeners, self._wake)
                 state = slot.state
             cursor = Cursor(store, slot, self._start, None, self.condition, self._strict, state)
-        return _Stream(slot, cursor, Follower(slot, state, self._start or 0, cursor))
+        return _Stream(slot, cursor, Follower(slot, state, self._start or 0, cursor), False)
 
     def next_batch(
         self,
@@ -168,75 +176,68 @@ class Query:
             self._changed.clear()
             if self.continuous:
                 self._find_entries()
-            records: list[Record] = []
+            found: list[Record] = []
             size = headers = 0
-            while len(records) < max_records and size <= max_bytes and headers <= max_header_bytes:
+            while len(found) < max_records and size <= max_bytes and headers <= max_header_bytes:
                 # one more, so that whether anything follows needs no look of its own
-                if not self._ahead and not self._read_ahead(max_records - len(records) + 1):
+                if not self._ahead and not self._read_ahead(max_records - len(found) + 1):
                     break
                 record = self._ahead.popleft()
                 length = header_size(record) if header_size is not None else 0
-                if records and header_size is not None and headers + length > max_header_bytes:
+                if found and header_size is not None and headers + length > max_header_bytes:
                     self._ahead.appendleft(record)
                     break
-                records.append(record)
+                found.append(record)
                 size += record.size
                 headers += length
             last = not self._ahead and not self._read_ahead(1)
             failed = next((stream.error for stream in self._streams.values() if stream.error is not None), None)
             if failed is not None and not self._ahead:
-                if not records:
+                if not found:
                     self._error = failed
                     self._end()
                     raise failed
                 last = False
-            return Batch(records, last)
+            return Batch(found, last)
 
     def _read_ahead(self, wanted: int) -> bool:
         """Read up to so many records; False: there is none now."""
+        runs = self._take(wanted)
+        if runs:
+            self._ahead += records(self.store, runs, self.names)
+        return bool(runs)
+
+    def _take(self, wanted: int) -> list[Run]:
+        """Up to so many rows that come next; none: there are none now."""
         heap = [(*stream.head, stream.slot.id) for stream in self._streams.values() if stream.advance()]
-        if not heap:
-            return False
         heapq.heapify(heap)
-        order: list[tuple[int, int]] = []  # (entry, place among those taken of it)
-        taken: dict[int, list[tuple[Rows, int, int]]] = {}
-        counts: dict[int, int] = {}
-        while heap and len(order) < wanted:
+        runs: list[Run] = []
+        left = wanted
+        while heap and left:
             _, _, id = heapq.heappop(heap)
             stream = self._streams[id]
             rows = stream.rows
             assert rows is not None, "it has a head"
-            stop = min(len(rows), stream.at + wanted - len(order))
+            stop = min(len(rows), stream.at + left)
             if heap:  # a run: up to where another entry comes first
                 time_us, name, _ = heap[0]
                 side: Literal["left", "right"] = "right" if stream.name < name else "left"
                 stop = min(stop, max(int(rows.times.searchsorted(np.uint64(time_us), side)), stream.at + 1))
-            taken.setdefault(id, []).append((rows, stream.at, stop))
-            base = counts.get(id, 0)
-            order += [(id, base + i) for i in range(stop - stream.at)]
-            counts[id] = base + stop - stream.at
+            runs.append(Run(stream.slot, stream.seq(), rows, stream.at, stop))
+            left -= stop - stream.at
             stream.at = stop
-            if stream.at < len(rows) or (len(order) < wanted and stream.advance()):
+            if stream.at < len(rows) or (left and stream.advance()):
                 heapq.heappush(heap, (*stream.head, id))
-        found = {id: self._materialize(self._streams[id], parts) for id, parts in taken.items()}
-        self._ahead += [found[id][place] for id, place in order]
-        return True
+        return runs
 
-    def _materialize(self, stream: _Stream, parts: list[tuple[Rows, int, int]]) -> list[Record]:
-        records: list[Record] = []
-        at = 0
-        while at < len(parts):  # neighbouring runs of the same rows are read together
-            rows, first, stop = parts[at]
-            at += 1
-            while at < len(parts) and parts[at][0] is rows and parts[at][1] == stop:
-                stop = parts[at][2]
-                at += 1
-            found, labels, types = rows.part(slice(first, stop)).read()
-            selected = self.condition.directives.select_labels
-            if selected is not None:
-                labels = [tuple(pair for pair in pairs if pair[0] in selected) for pairs in labels]
-            records += materialize(self._bucket.store, stream.slot, stream.seq(), found, labels, types)
-        return records
+    def next_runs(self, wanted: int) -> list[Run]:
+        """See selection.Runs. Not beside `next_batch`."""
+        with self._lock:
+            runs = self._take(wanted)
+            failed = next((stream.error for stream in self._streams.values() if stream.error is not None), None)
+            if not runs and failed is not None:
+                raise failed
+            return runs
 
     # -- continuous ----------------------------------------------------------------------------------------------
 

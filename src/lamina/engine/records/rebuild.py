@@ -69,6 +69,8 @@ class RecordsFound:
 
         Comes back with the number of sections, the payload files they name, and what is missing. Entries that are not
         among `entries` were removed: their sections are left out."""
+        with catalog.snapshot() as snapshot:
+            pins = [pin.seq for pin in snapshot.pins()]
         known = sorted(entry for entry in self.newest if entry in entries)
         missing: list[Missing] = []
         files: set[int] = set()
@@ -84,6 +86,8 @@ class RecordsFound:
                         missing.append(Missing(entry, id, ""))
                         continue
                     row = self.rows[id][1]
+                    if row.dead and not any(row.min_seq <= pin < row.dead for pin in pins):
+                        continue  # it was kept for a snapshot that was dropped since
                     named = decode_files(row.files)
                     needed = {row.segment, deaths_segment(row)} - self.segments.keys()
                     missing += [Missing(entry, id, segment_name(KIND, segment)) for segment in sorted(needed)]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from lamina.errors import Corrupt, NotFound
 from lamina.records import checksum
 from lamina.records.labels import LabelSet
-from lamina.records.row import RAW, Rows
+from lamina.records.row import RAW
 from lamina.storage.crc import crc32c
 
 if TYPE_CHECKING:
     from lamina.engine.records.entry_slot import EntrySlot
+    from lamina.engine.records.found import Found
     from lamina.engine.records.store import RecordStore
+    from lamina.records.source import Batch
 
 SMALL = 65_536
 """Contents up to here are read many at a time."""
@@ -28,34 +32,59 @@ Place = tuple[int, int, int, int, int]
 """file, where, stored, crc, codec"""
 
 
-class Record:
-    """One record as it was when it was read: later label updates do not show. Contents are read on demand.
+class Origin:
+    """What records that were read together share: where they are from, and what is said of them."""
 
-    `time_us`: µs since the epoch. `labels`: (name, value) pairs sorted by name.
-    """
-
-    __slots__ = ("_place", "_seq", "_slot", "_store", "content_type", "entry", "labels", "size", "time_us")
+    __slots__ = ("entry", "labels", "seq", "slot", "store", "types")
 
     def __init__(
         self,
         store: RecordStore,
         slot: EntrySlot,
         seq: int,
-        time_us: int,
-        size: int,
-        labels: LabelSet,
-        content_type: str,
-        place: Place,
+        labels: Sequence[LabelSet] | Callable[[], Sequence[LabelSet]],
+        types: str | Sequence[str],
     ) -> None:
-        self._store = store
-        self._slot = slot
-        self._seq = seq  # as of which it was read
-        self._place = place
+        self.store = store
+        self.slot = slot
+        self.seq = seq  # as of which they were read
         self.entry = slot.name
+        self.labels = labels  # of each; replaced by what the call gives once somebody asks
+        self.types = types  # of each, or of all
+
+
+class Record:
+    """One record as it was when it was read: later label updates do not show. Contents are read on demand.
+
+    `time_us`: µs since the epoch. `size`: bytes of the content.
+    """
+
+    __slots__ = ("_at", "_origin", "_place", "size", "time_us")
+
+    def __init__(self, origin: Origin, at: int, time_us: int, size: int, place: Place) -> None:
+        self._origin = origin
+        self._at = at  # which of those that were read together
+        self._place = place
         self.time_us = time_us
         self.size = size
-        self.labels = labels
-        self.content_type = content_type
+
+    @property
+    def entry(self) -> str:
+        """Name of its entry."""
+        return self._origin.entry
+
+    @property
+    def labels(self) -> LabelSet:
+        """(name, value) pairs sorted by name."""
+        found = self._origin.labels
+        if callable(found):  # two threads may both put them together: to the same
+            found = self._origin.labels = found()
+        return found[self._at]
+
+    @property
+    def content_type(self) -> str:
+        types = self._origin.types
+        return types if isinstance(types, str) else types[self._at]
 
     def read(self) -> bytes:
         """The whole content, verified. Raises Corrupt, NotFound (removed since, and nobody held a snapshot)."""
@@ -71,7 +100,7 @@ class Record:
             file, where, stored, crc, codec = self._place
             try:
                 for part in checksum.chunks(
-                    self._store.read_stored, file, where, self.size, stored, crc, codec, done, end
+                    self._origin.store.read_stored, file, where, self.size, stored, crc, codec, done, end
                 ):
                     yield part
                     done += len(part)
@@ -88,7 +117,7 @@ class Record:
     def _find_again(self) -> None:
         """Sealing or compaction put the content elsewhere. Raises NotFound."""
         try:
-            self._place = self._store.place_of(self._slot, self.time_us, self._seq)
+            self._place = self._origin.store.place_of(self._origin.slot, self.time_us, self._origin.seq)
         except NotFound:  # nobody held that moment; the record may live on with other labels
             place = self._living()
             if place is None:
@@ -102,7 +131,7 @@ class Record:
     def _living(self) -> Place | None:
         """Where the content lies, if the record lives."""
         try:
-            place = self._store.place_of(self._slot, self.time_us)
+            place = self._origin.store.place_of(self._origin.slot, self.time_us)
         except NotFound:
             return None
         return place if place[3] == self._place[3] else None
@@ -111,19 +140,39 @@ class Record:
         return f"<lamina.Record {self.entry} {self.time_us} {self.size} bytes>"
 
 
-def materialize(
-    store: RecordStore,
-    slot: EntrySlot,
-    seq: int,
-    rows: Rows,
-    labels: Sequence[LabelSet],
-    types: Sequence[str],
-) -> list[Record]:
-    """Records of rows."""
+def materialize(store: RecordStore, slot: EntrySlot, seq: int, batch: Batch, names: Set[str] | None) -> list[Record]:
+    """Records of rows, as of a seq. `names`: of the labels that are told of; None: all."""
+    types = batch.types()
+    only = types.values[int(types.codes[0])] if len(types.values) == 1 and len(batch) else None
+    origin = Origin(
+        store,
+        slot,
+        seq,
+        _told(batch.later_label_sets(), names),
+        only if only is not None else [types.values[code] for code in types.codes.tolist()],
+    )
+    places = zip(*(batch.field(name).tolist() for name in ("file", "where", "stored", "crc", "codec")), strict=True)
     return [
-        Record(store, slot, seq, time_us, size, labels[i], types[i], (file, where, stored, crc, codec))
-        for i, (time_us, size, where, stored, _, crc, file, _, _, _, codec) in enumerate(rows.tolist())
+        Record(origin, at, time_us, size, place)
+        for at, (time_us, size, place) in enumerate(
+            zip(batch.times.tolist(), batch.field("size").tolist(), places, strict=True)
+        )
     ]
+
+
+def _told(later: Callable[[], list[LabelSet]], names: Set[str] | None) -> Callable[[], list[LabelSet]]:
+    if names is None:
+        return later
+    return lambda: [tuple(pair for pair in labels if pair[0] in names) for labels in later()]
+
+
+def record_of(store: RecordStore, slot: EntrySlot, seq: int, found: Found) -> Record:
+    """One record that was looked for, as of a seq."""
+    index = np.array([found.at])
+    (row,) = found.source.take(index).tolist()
+    time_us, size, where, stored, _, crc, file, _, _, type, codec = row
+    origin = Origin(store, slot, seq, found.source.label_sets(index), found.source.types()[type])
+    return Record(origin, 0, time_us, size, (file, where, stored, crc, codec))
 
 
 def read_contents(records: Sequence[Record]) -> list[memoryview | bytes]:
@@ -150,7 +199,7 @@ def read_contents(records: Sequence[Record]) -> list[memoryview | bytes]:
 
 
 def _read_filed(records: Sequence[Record], which: list[int], found: list[memoryview | bytes]) -> None:
-    store = records[which[0]]._store
+    store = records[which[0]]._origin.store
     places = [(records[i]._place[0], records[i]._place[1], records[i].size) for i in which]
     try:
         contents = store.payloads.read_many(places)
@@ -175,7 +224,7 @@ def _verified(record: Record, content: memoryview) -> memoryview | bytes:
 
 
 def _read_inline(records: Sequence[Record], which: list[int], found: list[memoryview | bytes]) -> None:
-    store = records[which[0]]._store
+    store = records[which[0]]._origin.store
     which.sort(key=lambda i: records[i]._place[1])
     at = 0
     while at < len(which):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamina.engine.records.entry_slot import EntrySlot
-from lamina.engine.records.publish import AppendNote, EvictNote, LabelsNote, RemoveNote, SealedVictim
+from lamina.engine.records.publish import AppendNote, EvictNote, LabelsNote, RemoveNote, SealedRows, SealedVictim
 from lamina.engine.records.store import Replayed
 from lamina.errors import Corrupt, NotFound
 from lamina.records import checksum, ops
@@ -24,10 +24,16 @@ from lamina.records.row import ROW, Rows
 from lamina.records.size import described_length
 
 if TYPE_CHECKING:
+    from lamina.engine.records.found import Found
     from lamina.engine.records.store import RecordStore
+    from lamina.records.source import Source
 
 RUN_ROWS = 65_536
 """Rows gathered before they are applied: bounds what a run takes in memory."""
+
+
+FEW_REMOVED = 64
+"""Records up to which a REMOVE op looks for each; for more it goes through the sections they may be in."""
 
 
 class _Run:
@@ -243,11 +249,11 @@ class RecordReplay:
         slot.high = max(slot.high, *note.times)
 
     def _labels(self, slot: EntrySlot, seq: int, body: bytes) -> None:
-        times, sets = ops.decode_labels(body)
+        times, sets, _ = ops.decode_labels(body)
         victims: dict[int, SealedVictim] = {}
         growth: dict[int, int] = {}
         for time_us, labels in zip(times.tolist(), sets, strict=True):
-            before = self._find(slot, time_us, victims)
+            before = self._labels_of(slot, time_us, victims)
             if before is not None:
                 growth[time_us] = described_length(labels, "") - described_length(before, "")
         chosen = [i for i, time_us in enumerate(times.tolist()) if time_us in growth]
@@ -255,28 +261,79 @@ class RecordReplay:
         note = LabelsNote(slot, mine, [sets[i] for i in chosen], [growth[t] for t in mine], victims)
         self._publisher._labels(note, seq)
 
-    def _remove(self, slot: EntrySlot, seq: int, body: bytes) -> None:
-        victims: dict[int, SealedVictim] = {}
-        times = [t for t in ops.decode_remove(body).tolist() if self._find(slot, t, victims) is not None]
-        self._publisher._remove(RemoveNote(slot, times, victims), seq)
-
-    def _find(self, slot: EntrySlot, time_us: int, victims: dict[int, SealedVictim]) -> LabelSet | None:
+    def _labels_of(self, slot: EntrySlot, time_us: int, victims: dict[int, SealedVictim]) -> LabelSet | None:
         """The labels of the living record of a time; it is noted among the victims if it is sealed."""
         from lamina.engine.records.changes import victim_of
 
+        found = self._find(slot, time_us)
+        if found is None:
+            return None
+        try:
+            victim = victim_of(found)
+            labels: LabelSet = found.source.label_sets(np.array([found.at]))[0]
+        except (Corrupt, NotFound) as error:
+            self.unread.append(str(error))
+            return None
+        if victim is not None:
+            victims[time_us] = victim
+        return labels
+
+    def _remove(self, slot: EntrySlot, seq: int, body: bytes) -> None:
+        from lamina.engine.records.changes import removal_of
+
+        times = ops.decode_remove(body)
+        if len(times) > FEW_REMOVED:
+            note = self._removal(slot, np.sort(times))
+        else:
+            found = (self._find(slot, time_us) for time_us in times.tolist())
+            note = removal_of(slot, [row for row in found if row is not None and self._is_readable(row)])
+        self._publisher._remove(note, seq)
+
+    def _removal(self, slot: EntrySlot, times: NDArray[np.uint64]) -> RemoveNote:
+        """What lives at ascending times, section by section."""
+        from lamina.engine.records.changes import sealed_rows
+        from lamina.records.source import TailSource
+
+        state = slot.state
+        first, stop = int(times[0]), int(times[-1]) + 1
+        tail = TailSource(state, state.seq)
+        sealed: list[SealedRows] = []
+        for section in state.sections:
+            if section.t_min >= stop or section.t_max < first:
+                continue
+            try:
+                source = self._store.open_section(section, state.seq)
+                mine = _among(source, times)
+                if len(mine):
+                    sealed.append(sealed_rows(section.row.id, source, mine))
+            except (Corrupt, NotFound) as error:
+                self.unread.append(str(error))
+        return RemoveNote(slot, _among(tail, times), sealed)
+
+    def _is_readable(self, found: Found) -> bool:
+        try:
+            found.source.field("size", np.array([found.at]))
+        except (Corrupt, NotFound) as error:
+            self.unread.append(str(error))
+            return False
+        return True
+
+    def _find(self, slot: EntrySlot, time_us: int) -> Found | None:
+        """The living record of a time."""
         state = slot.state
         try:
-            found = self._store.find(slot, state, time_us, state.seq)
-            if found is None:
-                return None
-            victim = victim_of(found)
-            if victim is not None:
-                victims[time_us] = victim
-            labels: LabelSet = found.source.label_sets(np.array([found.at]))[0]
-            return labels
+            return self._store.find(slot, state, time_us, state.seq)
         except (Corrupt, NotFound) as error:  # the rest stays readable; what is damaged is told of when it is read
             self.unread.append(str(error))
             return None
+
+
+def _among(source: Source, times: NDArray[np.uint64]) -> NDArray[np.intp]:
+    """Rows of a source that live at ascending times."""
+    rows = source.select(int(times[0]), int(times[-1]) + 1)
+    own = source.times(rows)
+    found: NDArray[np.intp] = rows[times[np.minimum(times.searchsorted(own), len(times) - 1)] == own]
+    return found
 
 
 def _numbers(ids: dict, table: Sequence) -> NDArray[np.uint32] | int:  # type: ignore[type-arg]

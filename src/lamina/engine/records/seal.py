@@ -195,8 +195,10 @@ class RecordSealer:
         a rebuild learns that older sections are gone, and the log forgets it."""
         rows = [row for work in works for row in work.made]
         rows += [after.row for work in works for after in work.amended.values() if after.row is not None]
+        kept = dead_rows(self._store, [work.slot for work in works])
         for work in works:
-            describe(writer, work.slot.id, work.state.seq, work.made, work.amended, work.state.sections)
+            looked_at = kept.get(work.slot.id, ())
+            describe(writer, work.slot.id, work.state.seq, work.made, work.amended, work.state.sections, looked_at)
         size = writer.finish()
         high = max(work.state.seq for work in works)
         low = min((row.min_seq for row in rows), default=high)
@@ -342,11 +344,18 @@ def describe(
     made: Sequence[RecordSectionRow],
     amended: dict[int, Amended],
     sections: Sequence[Section],
+    looked_at: Sequence[RecordSectionRow],
 ) -> None:
-    """What a rebuild of the catalog needs: the rows written here, and which sections the entry has from now on."""
+    """What a rebuild of the catalog needs: the rows written here, and which sections the entry has from now on, those
+    of `dead_rows` included. A row that tells of an eviction is told again: unlike one with deaths in a block, nothing
+    keeps the segment that told it first."""
     rows = [*made, *(after.row for after in amended.values() if after.row is not None)]
     living = [section.row.id for section in sections if amended.get(section.row.id, _STAYS).row is not None]
     living += [row.id for row in made]
+    living += [row.id for row in looked_at]
+    told = {row.id for row in rows}
+    others = (*(section.row for section in sections if section.row.id not in amended), *looked_at)
+    rows += [row for row in others if (row.cuts or row.dead) and not row.deaths and row.id not in told]
     writer.section(
         object_id=entry,
         uuid=b"",
@@ -358,6 +367,16 @@ def describe(
         live=sum(row.records for row in made),
         directory=segment_directory(seq, rows, living),
     )
+
+
+def dead_rows(store: RecordStore, slots: Sequence[EntrySlot]) -> dict[int, list[RecordSectionRow]]:
+    """By entry: sections of which nothing lives, kept in the catalog because a named snapshot looks at them."""
+    with store.catalog.snapshot() as snapshot:
+        if next(iter(snapshot.pins()), None) is None:
+            return {}
+        found = snapshot.record_sections([slot.id for slot in slots])
+    present = {slot.id: {section.row.id for section in slot.state.sections} for slot in slots}
+    return {id: [row for row in rows if row.dead and row.id not in present[id]] for id, rows in found.items()}
 
 
 _STAYS = Amended(RecordSectionRow(0, 0, 0, b"", 0, 0, 0, 0, 0, b"", b"", b"", b"", 0, 0), ())

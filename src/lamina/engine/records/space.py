@@ -6,17 +6,19 @@ between leaves it retired, which the next opening finishes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lamina.catalog.catalog import CatalogDelta, CatalogSnapshot
 from lamina.catalog.rows import RecordSectionRow, SegmentRow
-from lamina.engine.records.sections import footprint, visible_dead
+from lamina.engine.records.sections import visible_dead
 from lamina.engine.records.store import KIND, deaths_segment, payload_name
 from lamina.errors import Corrupt, NotFound
+from lamina.records.column import U64
 from lamina.records.manifest import decode_files
+from lamina.records.place import footprints
 from lamina.records.row import FOREVER
 from lamina.records.section import Section
 from lamina.storage.segment import SegmentReader
@@ -35,19 +37,19 @@ def _looked_at(row: RecordSectionRow, died: int, pins: Sequence[int]) -> bool:
     return any(row.min_seq <= pin < died for pin in pins)
 
 
-def drop_evicted(store: RecordStore, slot: EntrySlot) -> None:
-    """Sections of an entry that were evicted whole leave the catalog. Where somebody looks back they stay until the
-    entry is sealed, which tells the catalog everything that died in them."""
+def drop_evicted(store: RecordStore, slot: EntrySlot) -> set[int]:
+    """Sections of an entry that were evicted whole leave the catalog; the segments they were in. Where somebody looks
+    back they stay until the entry is sealed, which tells the catalog everything that died in them."""
     with slot.sealing:
         if slot.dead:
-            return
+            return set()
         evicted = [section for section in slot.state.sections if section.floor(FOREVER) >= section.t_max]
         if not evicted:
-            return
+            return set()
         pins = store.pins()
         gone = [section for section in evicted if not _looked_at(section.row, _evicted_at(section), pins)]
         if not gone:
-            return
+            return set()
         delta = CatalogDelta(store.epoch)
         delta.deletes += [("record_section", section.row.id) for section in gone]
         store.log.sync()
@@ -58,7 +60,7 @@ def drop_evicted(store: RecordStore, slot: EntrySlot) -> None:
             left = tuple(section for section in before.sections if section.row.id not in ids)
             # The log keeps the eviction until a seal tells it in a directory: a rebuild must not bring them back.
             store.publisher.replace(slot, before, before._replace(sections=left))
-        retire_segments(store, {section.row.segment for section in gone})
+    return {section.row.segment for section in gone}
 
 
 def _evicted_at(section: Section) -> int:
@@ -66,18 +68,18 @@ def _evicted_at(section: Section) -> int:
     return min(cut.seq for cut in section.cuts if cut.through >= section.t_max)
 
 
-def drop_buried(store: RecordStore, slots: Sequence[EntrySlot]) -> None:
-    """Sections of removed entries, unless the catalog keeps the entry as dead."""
+def drop_buried(store: RecordStore, slots: Sequence[EntrySlot]) -> set[int]:
+    """Sections of removed entries leave the catalog, unless it keeps the entry as dead; the segments they were in."""
     with store.catalog.snapshot() as snapshot:
         ids = [slot.id for slot in slots if snapshot.entry(slot.id) is None]
         rows = [row for found in snapshot.record_sections(ids).values() for row in found]
     if not ids:
-        return
+        return set()
     delta = CatalogDelta(store.epoch)
     delta.deletes += [("record_section", row.id) for row in rows]
     delta.deletes += [("record_state", id) for id in ids]
     store.catalog.commit(delta)
-    retire_segments(store, {row.segment for row in rows})
+    return {row.segment for row in rows}
 
 
 def drop_orphans(store: RecordStore) -> int:
@@ -128,8 +130,12 @@ def _is_orphan(snapshot: CatalogSnapshot, row: RecordSectionRow, pins: Sequence[
 def retire_segments(store: RecordStore, segments: Iterable[int]) -> None:
     """Index segments that nothing needs go: without sections, without deaths of sections in others, and not the newest
     to describe an entry to a rebuild of the catalog."""
+    retire(store, _unneeded(store, segments))
+
+
+def _unneeded(store: RecordStore, segments: Iterable[int]) -> list[SegmentRow]:
     with store.catalog.snapshot() as snapshot:
-        unneeded = [
+        return [
             row
             for id in sorted(segments)
             if (row := snapshot.segment(id)) is not None
@@ -137,7 +143,6 @@ def retire_segments(store: RecordStore, segments: Iterable[int]) -> None:
             and next(snapshot.sections_of_segment(id), None) is None
             and not _is_needed(store, snapshot, row)
         ]
-    retire(store, unneeded)
 
 
 def _is_needed(store: RecordStore, snapshot: CatalogSnapshot, row: SegmentRow) -> bool:
@@ -167,12 +172,27 @@ def retire(store: RecordStore, rows: Sequence[SegmentRow]) -> None:
     store.leases.retire([row.id for row in rows])
 
 
-def release_files(store: RecordStore, bucket: Bucket) -> None:
-    """Payload files of a bucket that hold nothing alive are retired."""
+def release(store: RecordStore, buckets: Iterable[Bucket], segments: Iterable[int] = ()) -> None:
+    """Payload files of buckets that hold nothing alive are retired, and those of index segments that nothing needs; in
+    one transaction."""
+    rows = _unneeded(store, segments)
+    unused = {bucket: _unused(store, bucket) for bucket in buckets}
+    with store.catalog.snapshot() as snapshot:
+        for file in sorted(file for files in unused.values() for file in files):
+            known = snapshot.segment(file)
+            rows.append(known or SegmentRow(file, "payload", payload_name(file), 0, 0, 0, 0, store.epoch, "live"))
+    retire(store, rows)
+    with store.publish_lock:
+        for bucket, files in unused.items():
+            bucket.files.difference_update(files)
+
+
+def _unused(store: RecordStore, bucket: Bucket) -> set[int]:
+    """Payload files of a bucket that hold nothing alive."""
     with store.publish_lock:
         known = bucket.files - {0}
     if not known:
-        return
+        return set()
     referenced: set[int] = set()
     slots = list(bucket.slots.values())
     pins = store.pins()
@@ -191,15 +211,7 @@ def release_files(store: RecordStore, bucket: Bucket) -> None:
             referenced.update(np.unique(tail["file"][~visible_dead(tail["seq"], died, pins)]).tolist())
     for file in known - referenced:  # nothing more is appended to a file that holds nothing alive
         store.payloads.close_file(file)
-    unused = sorted(known - referenced - set(store.payloads.open_files(bucket.id)))
-    with store.catalog.snapshot() as snapshot:
-        retired = [
-            snapshot.segment(file) or SegmentRow(file, "payload", payload_name(file), 0, 0, 0, 0, store.epoch, "live")
-            for file in unused
-        ]
-    retire(store, retired)
-    with store.publish_lock:
-        bucket.files.difference_update(unused)
+    return known - referenced - set(store.payloads.open_files(bucket.id))
 
 
 def punch(store: RecordStore, slot: EntrySlot, punched: dict[int, int]) -> None:
@@ -225,25 +237,30 @@ def _punch_section(store: RecordStore, section: Section, above: int, through: in
     last = int(times.searchsorted(np.uint64(through), side="right"))
     if first >= last:
         return
-    rows = loaded.columns.rows(first, last)
-    sizes = footprint(rows)
-    order = np.lexsort((rows["where"], rows["file"]))
-    run: tuple[int, int, int] | None = None  # file, begin, end
-    for i in order.tolist():
-        file, begin = int(rows["file"][i]), int(rows["where"][i])
-        if not file:
-            continue
-        end = begin + int(sizes[i])
-        if run is not None and run[0] == file and begin - run[2] < PAGE:
-            run = (file, run[1], max(run[2], end))
-        else:
-            _punch_run(store, run)
-            run = (file, begin, end)
-    _punch_run(store, run)
+    part = slice(first, last)
+    size, stored = loaded.columns.field("size", part), loaded.columns.field("stored", part)
+    for run in _runs(loaded.columns.field("file", part), loaded.columns.field("where", part), footprints(size, stored)):
+        _punch_run(store, run)
 
 
-def _punch_run(store: RecordStore, run: tuple[int, int, int] | None) -> None:
-    if run is None or run[2] - run[1] < PAGE:
+def _runs(files: U64, begins: U64, sizes: U64) -> Iterator[tuple[int, int, int]]:
+    """Stretches of payload files that contents take, those less than a page apart as one: file, begin, end."""
+    if not files.all():  # empty contents are in none
+        files, begins, sizes = files[files > 0], begins[files > 0], sizes[files > 0]
+    if not len(files):
+        return
+    ends = begins + sizes
+    if not ((files[1:] == files[:-1]) & (begins[1:] >= ends[:-1])).all():
+        order = np.lexsort((begins, files))  # extents are equal, where labels were updated, or apart
+        files, begins, ends = files[order], begins[order], ends[order]
+    starts = np.append(True, (files[1:] != files[:-1]) | (begins[1:] >= ends[:-1] + np.uint64(PAGE)))
+    firsts = np.flatnonzero(starts)
+    lasts = np.append(firsts[1:], len(files)) - 1
+    yield from zip(files[firsts].tolist(), begins[firsts].tolist(), ends[lasts].tolist(), strict=True)
+
+
+def _punch_run(store: RecordStore, run: tuple[int, int, int]) -> None:
+    if run[2] - run[1] < PAGE:
         return
     try:
         store.payloads.punch(run[0], run[1], run[2] - run[1])

@@ -83,15 +83,12 @@ class RecordUpkeep:
             return
         from lamina.engine.records import space
 
-        touched = {}
+        segments: set[int] = set()
         for slot in shrunk:
-            space.drop_evicted(store, slot)
-            touched[slot.bucket.id] = slot.bucket
+            segments |= space.drop_evicted(store, slot)
         if buried:
-            space.drop_buried(store, buried)
-            touched.update({slot.bucket.id: slot.bucket for slot in buried})
-        for bucket in touched.values():
-            space.release_files(store, bucket)
+            segments |= space.drop_buried(store, buried)
+        space.release(store, {slot.bucket: None for slot in (*shrunk, *buried)}, segments)
         for slot in shrunk:
             space.punch(store, slot, self._punched)
 

@@ -9,25 +9,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from lamina.catalog.catalog import CatalogSnapshot
 from lamina.catalog.rows import BucketRow, EntryRow
 from lamina.engine.records.bucket import Bucket
 from lamina.engine.records.cursor import Cursor
 from lamina.engine.records.entry import condition_of
 from lamina.engine.records.entry_slot import EntrySlot
-from lamina.engine.records.record import Record, materialize
+from lamina.engine.records.record import Record, record_of
+from lamina.engine.records.runs import Run
+from lamina.engine.records.selection import Selection
 from lamina.errors import NotFound
 from lamina.records.names import is_meta
 from lamina.records.section import section_of
-from lamina.records.source import LAST_TIME, SectionSource, TailSource
+from lamina.records.source import LAST_TIME, Batch, SectionSource, TailSource
 from lamina.records.state import EntryState, empty_state
 from lamina.time import TimeLike, to_us
 
 if TYPE_CHECKING:
-    from lamina.engine.records.found import Found
     from lamina.engine.records.store import RecordStore
+    from lamina.records.condition import Condition
 
 
 def bucket_view(store: RecordStore, name: str, seq: int, check: Callable[[], None]) -> BucketView:
@@ -124,15 +124,7 @@ class EntryView:
         if found is None:
             what = "No records" if at is None else f"Record {at} not"
             raise NotFound(f"{what} found in entry {self._slot.bucket.name}/{self.name}")
-        return self._record(found)
-
-    def _record(self, found: Found) -> Record:
-        index = np.array([found.at])
-        rows = found.source.take(index)
-        types = found.source.types()
-        labels = found.source.label_sets(index)
-        (record,) = materialize(self._store, self._slot, self._seq, rows, labels, [types[int(rows["type"][0])]])
-        return record
+        return record_of(self._store, self._slot, self._seq, found)
 
     def _latest(self) -> int | None:
         latest = -1
@@ -153,21 +145,46 @@ class EntryView:
         *,
         when: Mapping[str, Any] | str | None = None,
         strict: bool = False,
-    ) -> Iterator[Record]:
+    ) -> Selection:
         """See `Entry.query`. Raises InvalidArgument, Closed; while iterating Corrupt."""
         self._check()
         condition = condition_of(when)
         first, last = (None if time is None else to_us(time) for time in (start, stop))
 
-        def records() -> Iterator[Record]:
-            cursor = Cursor(self._store, self._slot, first, last, condition, strict, self._state, self._seq)
-            try:
-                for batch in cursor:
-                    yield from materialize(self._store, self._slot, self._seq, *batch.read())
-            finally:
-                cursor.close()
-
-        return records()
+        return Selection(_Runs(self._store, self._slot, first, last, condition, strict, self._state, self._seq))
 
     def __repr__(self) -> str:
         return f"<lamina.EntryView {self._slot.bucket.name}/{self.name} seq={self._seq}>"
+
+
+class _Runs:
+    """An open query of an entry as it was."""
+
+    def __init__(
+        self,
+        store: RecordStore,
+        slot: EntrySlot,
+        start: int | None,
+        stop: int | None,
+        condition: Condition,
+        strict: bool,
+        state: EntryState,
+        seq: int,
+    ) -> None:
+        self.store = store
+        self.names = condition.directives.select_labels
+        self._seq = seq
+        self._cursor = Cursor(store, slot, start, stop, condition, strict, state, seq)
+        self._rows: Batch | None = None
+        self._at = 0
+
+    def next_runs(self, wanted: int) -> list[Run]:
+        if self._rows is None or self._at == len(self._rows):
+            self._rows, self._at = next(self._cursor, None), 0
+        if self._rows is None:
+            return []
+        first, self._at = self._at, min(self._at + wanted, len(self._rows))
+        return [Run(self._cursor.slot, self._seq, self._rows, first, self._at)]
+
+    def close(self) -> None:
+        self._cursor.close()

@@ -109,6 +109,26 @@ def test_at_any_moment(mode, seed, monkeypatch):
         later.off()
 
 
+@pytest.mark.parametrize("sealed", [False, True])
+def test_a_label_that_was_taken_off_before_the_crash_goes_at_the_destination(sealed):
+    machine = Machine(TINY)
+    run = Run(machine)
+    entry = machine.db.buckets["a"].entry("e")
+    entry.write_many([lamina.NewRecord(i, b"x", {"n": i, "m": "1", "k": "2"}) for i in range(3)])
+    settle(run.jobs)
+    entry.update(0, {"m": None})
+    entry.update(1, {"n": None, "k": "3"})
+    entry.update(1, {"m": None})
+    if sealed:  # the label sets that were are in no tail any more
+        machine.db.flush()
+    machine.kill()
+    settle(replications(machine.db, run.wire))
+    found = {time: labels for (_, time), (_, labels) in contents(run.there, "b").items()}
+    assert found == {0: {"n": "0", "k": "2"}, 1: {"k": "3"}, 2: {"n": "2", "m": "1", "k": "2"}}
+    machine.off()
+    run.there.close()
+
+
 @pytest.mark.parametrize("call", ["open", "write", "sync", "sync_folder"])
 @pytest.mark.parametrize("nth", [1, 2, 3])
 def test_a_queue_that_cannot_be_written_holds_the_log_and_nothing_is_lost(call, nth, monkeypatch):

@@ -179,6 +179,55 @@ def test_rebuild_needs_no_log_for_what_is_sealed_nor_brings_back_what_went(path)
     assert list(doctor.verify(path)) == []
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_only_a_named_snapshot_sees_survives_a_rebuild(tmp_path, whole):
+    """Evicted records, told of by no directory but those that were written when they went."""
+    path = tmp_path / "db"
+
+    def then(db):
+        with db.open_snapshot("then") as snapshot:
+            view = snapshot.bucket("ring").entry("a")
+            return [(record.time_us, record.read()) for record in view.query()]
+
+    with lamina.open(path, settings=SMALL) as db:
+        ring = db.buckets.create("ring", {"max_block_records": 4})
+        fill_ring(ring, "a", T0, 20)
+        db.flush()
+        fill_ring(ring, "a", T0 + 100, 20)
+        db.flush()
+        db.snapshot("then").close()
+        reference = then(db)
+        assert len(reference) == 40
+        ring.update({"quota_type": "FIFO", "quota_size": 20_000 if whole else 40_000})
+        db.flush()  # the catalog knows what died
+        for i in range(3):  # newer directories, and the segment of the first is not the newest any more
+            fill_ring(ring, "a", T0 + 200 + 10 * i, 5)
+            db.flush()
+            db.compact()
+        now = [record.time_us for record in ring.entry("a").query()]
+        assert then(db) == reference
+        db.upkeep.dump_metadata()
+    lose_catalog(path)
+    for place in (path / "log").iterdir():
+        place.unlink()
+    assert all("lost" not in line for line in doctor.rebuild_catalog(path))
+    with lamina.open(path, settings=SMALL) as db:
+        assert then(db) == reference
+        assert [record.time_us for record in db.buckets["ring"].entry("a").query()] == now
+        db.compact()
+        assert then(db) == reference
+        db.drop_snapshot("then")
+        db.compact()  # what it kept goes, though a directory tells of it
+        db.upkeep.dump_metadata()
+    lose_catalog(path)
+    for place in (path / "log").iterdir():
+        place.unlink()
+    assert all("lost" not in line for line in doctor.rebuild_catalog(path))
+    with lamina.open(path, settings=SMALL) as db:
+        assert [record.time_us for record in db.buckets["ring"].entry("a").query()] == now
+    assert list(doctor.verify(path)) == []
+
+
 def test_segments_stay_while_deaths_of_other_sections_or_the_newest_directory_lie_in_them(tmp_path):
     path = tmp_path / "db"
     with lamina.open(path, settings=SMALL) as db:

@@ -189,16 +189,26 @@ def test_an_eviction_that_cuts_a_block_leaves_the_rest(many, limits, through):
     assert blocks.size == sum(block.size for block in model.told())
 
 
+def put_all(*rows):
+    """Blocks of (begin, records, content, size), some at a time."""
+    blocks = Blocks()
+    kinds = np.uint64, np.uint32, np.uint64, np.uint64
+    for part in rows:
+        columns = zip(*part, strict=True) if part else [()] * 4
+        blocks.put_all(*(np.array(column, kind) for column, kind in zip(columns, kinds, strict=True)))
+    return blocks
+
+
 @given(records, limits)
 def test_blocks_put_together_from_sections_are_the_same(many, limits):
     blocks = Blocks()
     add(blocks, *many, limits=limits)
-    again = Blocks()
+    parts = []
     for block in reversed(told(blocks)):
         half = Block(block.begin, block.records // 2, block.content // 2, block.size // 2)
         rest = Block(block.begin, block.records - half.records, block.content - half.content, block.size - half.size)
-        again.put(half)
-        again.put(rest)
+        parts += [half, rest]
+    again = put_all(parts[:3], parts[3:])
     assert told(again) == told(blocks)
     assert (again.size, again.records) == (blocks.size, blocks.records)
 
@@ -212,16 +222,25 @@ PARTS = st.lists(
 
 
 @given(PARTS)
-def test_blocks_of_sections_put_together_or_one_by_one(parts):
-    single, together = Blocks(), Blocks()
+def test_what_sections_hold_of_a_block_adds_up(parts):
+    rows = [[(begin, *part[begin]) for begin in sorted(part)] for part in parts]
+    together = put_all(*rows)
+    assert told(together) == told(put_all([row for part in rows for row in part]))
+    sums = {}
     for part in parts:
-        rows = [(begin, *part[begin]) for begin in sorted(part)]
-        for row in rows:
-            single.put(Block(*row))
-        begins, records, content, sizes = zip(*rows, strict=True)
-        together.put_all(
-            np.array(begins, np.uint64), np.array(records, np.uint32), np.array(content, np.uint64),
-            np.array(sizes, np.uint64),
-        )  # fmt: skip
-    assert [together.at(i) for i in range(len(together))] == [single.at(i) for i in range(len(single))]
-    assert (together.size, together.records) == (single.size, single.records)
+        for begin, numbers in part.items():
+            sums[begin] = tuple(map(sum, zip(sums.get(begin, (0, 0, 0)), numbers, strict=True)))
+    assert told(together) == [(begin, *sums[begin]) for begin in sorted(sums)]
+    assert together.records == sum(records for records, _, _ in sums.values())
+    assert together.size == sum(size for _, _, size in sums.values())
+
+
+@given(records, limits, st.lists(st.booleans(), max_size=40), st.integers(0, 5))
+def test_many_records_that_go_at_once_go_as_one_by_one(many, limits, chosen, before):
+    blocks = Blocks()
+    metas = add(blocks, *many, limits=limits)
+    gone = [(time, size + meta) for (time, size), meta, go in zip(many, metas, chosen) if go]  # noqa: B905
+    gone += [(0, 1)] * (before if not blocks.first_from(1) else 0)  # where no block is
+    times, sizes = [time for time, _ in gone], [-size for _, size in gone]
+    plan = blocks.plan_remove(np.array(times, np.uint64), -np.array(sizes, np.int64))
+    assert plan == blocks.plan_change(times, [-1] * len(times), sizes)

@@ -37,8 +37,8 @@ def test_append():
 def test_labels():
     after = (("cam", "8"),)
     assert ops.labels_body(TIMES, [after]) == shown("labels")
-    times, sets = ops.decode_labels(shown("labels"))
-    assert (times.tolist(), sets) == ([1_000_000], [after])
+    times, sets, gone = ops.decode_labels(shown("labels"))
+    assert (times.tolist(), sets, gone) == ([1_000_000], [after], [()])
 
 
 def test_remove_and_evict():

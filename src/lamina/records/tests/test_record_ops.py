@@ -58,11 +58,20 @@ def test_an_append_comes_back(sets, types, content):
     assert body[found.contents :] == content
 
 
-@given(st.lists(st.tuples(st.integers(0, (1 << 64) - 1), label_sets), max_size=8))
-def test_labels_and_removals_come_back(updates):
-    times = np.array([time for time, _ in updates], np.uint64)
-    found, sets = ops.decode_labels(ops.labels_body(times, [labels for _, labels in updates]))
-    assert (found.tolist(), sets) == (times.tolist(), [labels for _, labels in updates])
+@given(
+    st.lists(
+        st.tuples(st.integers(0, (1 << 64) - 1), label_sets, st.lists(st.text(max_size=3), max_size=3)), max_size=8
+    ),
+    st.integers(0, 7),
+)
+def test_labels_and_removals_come_back(updates, padding):
+    times = np.array([time for time, _, _ in updates], np.uint64)
+    sets, gone = [labels for _, labels, _ in updates], [tuple(names) for *_, names in updates]
+    for names in (gone, []):
+        body = ops.labels_body(times, sets, names) + bytes(padding)  # as the log pads them
+        found = ops.decode_labels(body)
+        assert (found.times.tolist(), found.sets) == (times.tolist(), sets)
+        assert found.gone == (names or [()] * len(sets))
     assert ops.decode_remove(ops.remove_body(times)).tolist() == times.tolist()
 
 
@@ -76,7 +85,12 @@ def bodies() -> list[bytes]:
     tables = ops.encode_tables([(("k", "v"),), ()], ["t"])
     append = b"".join(bytes(p) for p in ops.append_parts(rows.tobytes(), 2, 2, 1, tables, LIMITS, [b"abc"]))
     times = np.array([1, 2], np.uint64)
-    return [append, ops.labels_body(times, [(("a", "b"),), ()]), ops.remove_body(times), ops.evict_body(4)]
+    return [
+        append,
+        ops.labels_body(times, [(("a", "b"),), ()], [(), ("c", "dd")]),
+        ops.remove_body(times),
+        ops.evict_body(4),
+    ]
 
 
 DECODERS = (ops.decode_append, ops.decode_labels, ops.decode_remove, ops.decode_evict)
@@ -105,7 +119,10 @@ def test_garbage_is_corrupt_or_reads_as_something(which, data):
 def test_every_prefix_that_lacks_something_is_corrupt(which):
     body = bodies()[which]
     needed = len(body) - 3 if which == 0 else len(body)  # contents are not looked at here
+    early = len(ops.labels_body(np.array([1, 2], np.uint64), [(("a", "b"),), ()]))  # what is behind need not be there
     for length in range(needed):
+        if which == 1 and early <= length < early + 4:
+            continue
         with pytest.raises(Corrupt):
             DECODERS[which](body[:length])
 
@@ -116,4 +133,6 @@ def test_rows_that_name_what_is_not_there_are_corrupt():
     with pytest.raises(Corrupt, match="not in it"):
         ops.decode_append(append[:at] + b"\x09" + append[at + 1 :])
     with pytest.raises(Corrupt, match="not in it"):
+        ops.decode_labels(ops.labels_body(np.array([1], np.uint64), [(("a", "b"),)])[:-1] + b"\x09")
+    with pytest.raises(Corrupt, match="took off"):
         ops.decode_labels(labels[:-1] + b"\x09")

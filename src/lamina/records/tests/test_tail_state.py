@@ -125,16 +125,20 @@ def test_several_sources_are_merged_in_order(history, homes):
     parts = [TailSource.of_rows(state, index[np.array(homes, int) == home]) for home in range(3)]
     batch = merged(parts, 0, LAST_TIME + 1)
     wanted = expected(rows, at)
-    taken, labels, types = batch.read()
+    taken, types = source.take(index), batch.types()
+    labels = batch.later_label_sets()()
     assert batch.times.tolist() == taken["time"].tolist() == [time for time, _ in wanted]
+    for field in ("time", "size", "where", "stored", "crc", "file", "meta", "codec"):
+        assert batch.field(field).tolist() == taken[field].tolist()
     assert labels == [labels for _, labels in wanted]
-    assert types == [source.types()[number] for number in source.take(index)["type"].tolist()]
+    assert [types.values[code] for code in types.codes] == [source.types()[number] for number in taken["type"]]
+    assert set(batch.label_names) >= {name for labels in labels for name, _ in labels}
     column = batch.label("a")
     if column is not None:
         found = [column.values[code] if code >= 0 else None for code in column.codes]
         assert found == [dict(labels).get("a") for _, labels in wanted]
     half = batch.part(slice(0, len(batch) // 2))
-    assert half.read()[1] == labels[: len(batch) // 2]
+    assert half.later_label_sets()() == labels[: len(batch) // 2]
     assert merged(parts, 5, 20).times.tolist() == [time for time, _ in wanted if 5 <= time < 20]
 
 

@@ -157,8 +157,7 @@ def rows_size(handle: Any) -> int:
     hidden, slot.meta = slot.meta, False  # attachments that are marked as removed count, too
     try:
         for batch in cursor:
-            rows, _, _ = batch.read()
-            total += int(rows["size"].sum()) + int(rows["meta"].sum())
+            total += int(batch.field("size").sum()) + int(batch.field("meta").sum())
     finally:
         slot.meta = hidden
         cursor.close()
