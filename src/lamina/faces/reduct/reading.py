@@ -83,7 +83,9 @@ class Taken:
         self.contents = content
 
 
-def _take(query: Query, make: Callable[[], Encoder], limits: BatchLimits, one: bool, bodies: bool) -> Taken:
+def _take(
+    query: Query, make: Callable[[], Encoder], limits: BatchLimits, one: bool, bodies: bool, direct: bool
+) -> Taken:
     """The next batch. Blocks. Raises what the condition raises in strict mode, Corrupt."""
     own = query.condition.directives
     most = 1 if one else limits.records if own.batch_records is None else own.batch_records
@@ -95,7 +97,7 @@ def _take(query: Query, make: Callable[[], Encoder], limits: BatchLimits, one: b
         encoder = make()
         for record in batch.records:
             encoder.add(record)
-    return Taken(batch, encoder, contents.read(batch.records) if bodies else contents.NOTHING)
+    return Taken(batch, encoder, contents.read(batch.records, direct) if bodies else contents.NOTHING)
 
 
 async def _next(call: Call, query: Query, make: Callable[[], Encoder], one: bool = False) -> Taken | None:
@@ -104,7 +106,7 @@ async def _next(call: Call, query: Query, make: Callable[[], Encoder], one: bool
     bodies = call.method != "HEAD"
     until_ns = face.clock.monotonic_ns() + int(face.config.hold_s * NS_PER_S)
     while True:
-        taken = await call.run(_take, query, make, face.config.batch, one, bodies)
+        taken = await call.run(_take, query, make, face.config.batch, one, bodies, call.direct is not None)
         if taken.batch.records:
             return taken
         left_ns = until_ns - face.clock.monotonic_ns()

@@ -58,7 +58,7 @@ async def read(call: Call) -> None:
             found = entry.try_read(time_us)
             record = found if found is not None else await call.run(entry.read, time_us)
         else:
-            record, content = await call.run(_find_and_read, entry, time_us)
+            record, content = await call.run(_find_and_read, entry, time_us, call.direct is not None)
     except NotFound:
         if time_us is not None and entry.is_claimed(time_us):
             where = f"{entry.bucket.name}/{entry.name}"
@@ -67,9 +67,9 @@ async def read(call: Call) -> None:
     await answer_record(call, record, content)
 
 
-def _find_and_read(entry: Entry, time_us: int | None) -> tuple[Record, contents.Contents]:
+def _find_and_read(entry: Entry, time_us: int | None, direct: bool) -> tuple[Record, contents.Contents]:
     record = entry.read(time_us)
-    return record, contents.read([record])
+    return record, contents.read([record], direct)
 
 
 def record_headers(record: Record) -> list[Header]:
