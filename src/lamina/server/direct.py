@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 EXTENSION = "lamina.direct"
 
-PIECE_BYTES = 512 << 10
-"""Received before it is handed on: half a second-level cache."""
+PIECE_BYTES = 1 << 20
+"""Received before it is handed on. 256 KiB take a tenth more CPU, 4 MiB nothing less."""
 
 TURN_BYTES = 8 << 20
 """5 ms of work: a longer body stands in line again."""
@@ -60,52 +60,58 @@ class Direct:
 
     # -- an answer
 
-    async def send(self, run: Run, first: Parts, rest: Iterator[Parts]) -> None:
-        """The whole body of an answer whose start was sent: parts, then those of an iterator that is advanced on
-        threads. A part may change when the iterator is advanced. All of them are as long as was announced.
+    async def send(self, run: Run, parts: Iterator[Parts]) -> None:
+        """The whole body of an answer whose start was sent: what an iterator gives that is advanced on threads, as
+        many bytes as were announced. What it gave may change when it is advanced again.
 
-        Returns when everything is sent, or nobody listens any more. Raises what the iterator raises: the answer can
-        only be broken off then."""
+        Returns when everything is sent, or nobody listens any more. Raises what the iterator raises; see `begun`."""
         protocol, exchange = self._protocol, self._protocol.active
         if exchange is None or exchange.disconnected:
+            return
+        head = await exchange.prepare()
+        if exchange.disconnected:
+            return
+        if not exchange.plain:
+            await _send_copies(run, exchange, parts)
             return
         transport = protocol.transport
         limits = transport.get_write_buffer_limits()
         transport.set_write_buffer_limits(0)  # so that draining means that everything is sent, and parts may change
+        turn = _Sending(self._duplicate(), head, parts)
         try:
-            await exchange.send({"type": "http.response.body", "body": b"", "more_body": True})
-            if exchange.plain and not exchange.disconnected:
-                await self._send_in_turns(run, exchange, first, rest)
-            else:
-                await _send_copies(run, exchange, first, rest)
-        finally:
-            if not transport.is_closing():
-                transport.set_write_buffer_limits(limits[1], limits[0])
-
-    async def _send_in_turns(self, run: Run, exchange: Exchange, first: Parts, rest: Iterator[Parts]) -> None:
-        protocol = self._protocol
-        turn = _Sending(self._duplicate(), first, rest)
-        try:
-            while not turn.ended:
-                await protocol.flow.drain()
-                if exchange.disconnected:
-                    return
-                before = turn.moved
-                await _finished(run, turn)
-                exchange.passed(turn.moved - before)
-                if turn.lost:
-                    protocol.transport.abort()
-                    exchange.disconnect()
-                    return
-                if turn.left:
-                    left, turn.left = turn.left, []
-                    exchange.passed(sum(map(len, left)))
-                    if exchange.disconnected:
-                        return
-                    protocol.transport.writelines(left)
+            await self._send_in_turns(run, exchange, turn)
         finally:
             os.close(turn.descriptor)
-        await exchange.send({"type": "http.response.body", "body": b""})
+            if not transport.is_closing():
+                transport.set_write_buffer_limits(limits[1], limits[0])
+        if turn.ended:
+            await exchange.send({"type": "http.response.body", "body": b""})
+
+    def begun(self) -> bool:
+        """Whether anything of the answer was sent. If nothing was, another may be."""
+        exchange = self._protocol.active
+        return exchange is None or exchange.started
+
+    async def _send_in_turns(self, run: Run, exchange: Exchange, turn: _Sending) -> None:
+        protocol = self._protocol
+        told = 0
+        while not turn.ended:
+            await protocol.flow.drain()
+            if exchange.disconnected:
+                return
+            try:
+                await _finished(run, turn)
+            finally:
+                exchange.prepared(begun=not turn.head)
+            exchange.passed(turn.moved - told)
+            told = turn.moved
+            if turn.lost:
+                protocol.transport.abort()
+                exchange.disconnect()
+            elif turn.left and not exchange.disconnected:
+                left, turn.left = turn.left, []
+                exchange.passed(sum(map(len, left)))
+                protocol.transport.writelines(left)
 
     # -- a request's body
 
@@ -170,16 +176,22 @@ async def _finished(run: Run, turn: _Turn) -> None:
         raise
 
 
-async def _send_copies(run: Run, exchange: Exchange, first: Parts, rest: Iterator[Parts]) -> None:
+async def _send_copies(run: Run, exchange: Exchange, parts: Iterator[Parts]) -> None:
     """The same by the loop, for answers that it must write."""
-    parts: Parts = first
-    found: list[Parts] = []
-    while parts:
-        for part in parts:
+    given: list[Parts] = []
+
+    def advance() -> None:
+        given[:] = [next(parts, ())]
+
+    try:
+        await run(advance)
+    except BaseException:
+        exchange.prepared(begun=False)
+        raise
+    while given[0]:
+        for part in given[0]:
             await exchange.send({"type": "http.response.body", "body": bytes(part), "more_body": True})
-        found.clear()
-        await run(lambda: found.append(next(rest, ())))
-        parts = found[0]
+        await run(advance)
     await exchange.send({"type": "http.response.body", "body": b""})
 
 
@@ -206,24 +218,21 @@ class _Turn:
 
 
 class _Sending(_Turn):
-    def __init__(self, descriptor: int, first: Parts, rest: Iterator[Parts]) -> None:
+    def __init__(self, descriptor: int, head: bytes, parts: Iterator[Parts]) -> None:
         super().__init__(descriptor)
-        self.left: list[memoryview] = [memoryview(part) for part in first]  # not sent
+        self.head = head  # goes with the first part: what is wrong with that can be told instead
+        self.moved = -len(head)  # it is no part of the body
+        self.left: list[memoryview] = []  # not sent
         self.ended = False  # nothing follows
         self.lost = False  # the connection
-        self._rest = rest
+        self._parts = parts
 
     def __call__(self) -> None:
         end = self.moved + TURN_BYTES
         self._since = WORTH_BYTES
         while not self.stop:
-            if not self.left:
-                if self.moved >= end:
-                    return
-                self.left = [memoryview(part) for part in next(self._rest, ())]
-                if not self.left:
-                    self.ended = True
-                    return
+            if not self.left and (self.moved >= end or not self._advance()):
+                return
             try:
                 sent = os.writev(self.descriptor, self.left[:_IOV_MAX])
             except BlockingIOError:
@@ -236,6 +245,14 @@ class _Sending(_Turn):
                 self.moved += sent
                 self._since += sent
                 self._drop(sent)
+
+    def _advance(self) -> bool:
+        self.left = [memoryview(part) for part in next(self._parts, ())]
+        self.ended = not self.left
+        if self.head and self.left:
+            self.left.insert(0, memoryview(self.head))
+            self.head = b""
+        return not self.ended
 
     def _drop(self, sent: int) -> None:
         left = self.left

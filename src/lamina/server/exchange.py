@@ -231,6 +231,22 @@ class Exchange:
         while self.more and self.buffered < size and not (self.disconnected or flow.read_paused):
             await self._wait()
 
+    async def prepare(self) -> bytes:
+        """The head of the answer whose start was sent, once it may go out; nothing if nobody listens. Who sends it
+        says so by `prepared`."""
+        flow = self._protocol.flow
+        if flow.write_paused and not self.disconnected:
+            await flow.drain()
+        if self.more and not self.disconnected:
+            await self._settle()
+        assert self._start is not None, "an answer starts with its start"
+        return b"" if self.disconnected else self._head(self._start)
+
+    def prepared(self, begun: bool) -> None:
+        """The head that was prepared is on its way; or it is not, and the answer may start anew."""
+        self._start = None
+        self.started |= begun
+
     def passed(self, size: int) -> None:
         """So many bytes of the answer's body were sent by somebody else."""
         self._left -= size

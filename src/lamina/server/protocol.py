@@ -33,6 +33,9 @@ RAW_BYTES = 64 << 10
 """A body of known length of which so much is to come does not go through the parser, which would copy it: a new parser
 takes the next request, for less than that."""
 
+LONG_BYTES = 256 << 10
+"""A body of which so much is to come is not read before it is asked for."""
+
 HALF_GRACE_S = 0.25
 """When the server ends, a request whose body does not go on for so long is not waited for."""
 
@@ -194,6 +197,8 @@ class Protocol(HttpToolsProtocol):
             left = self.cycle.announced - self.cycle.received
             if left >= RAW_BYTES and self.cycle.keep_alive:
                 self.raw_left = left
+                if left >= LONG_BYTES and self.cycle is self._active:
+                    self.flow.pause_reading()  # until somebody asks for it, who may have a better way to receive it
         elif body is self.cycle and body is not None and body.received == before:
             self._barren += size
             if self._barren > limits.line_bytes:

@@ -41,20 +41,29 @@ class Contents(NamedTuple):
 NOTHING = Contents((), None)
 
 
+def is_long(size: int, direct: bool) -> bool:
+    """Whether so much is read when it is sent, not before. `direct`: threads may send it themselves."""
+    return direct and size > PART_BYTES
+
+
 def read(records: Sequence[Record], direct: bool) -> Contents:
-    """The contents of records, one after the other; what is short is read at once. `direct`: whether the call that
-    they are sent to has a direct way. Blocks. Raises Corrupt, NotFound."""
+    """The contents of records, one after the other; what is short is read at once. Blocks, unless they are long.
+    Raises Corrupt, NotFound."""
     total = sum(record.size for record in records)
     if not total:
         return NOTHING
-    parts = _reusing(records) if direct and total > PART_BYTES else _parts(records, None)
+    if is_long(total, direct):
+        return Contents((), _reusing(records))
+    parts = _parts(records, None)
     first = next(parts)
     return Contents(first, None if sum(map(len, first)) == total else parts)
 
 
 def read_range(record: Record, start: int, stop: int, direct: bool) -> Contents:
     """Bytes [start, stop) of a content. As `read`."""
-    parts = _reusing_range(record, start, stop) if direct else ((chunk,) for chunk in record.chunks(start, stop))
+    if is_long(stop - start, direct):
+        return Contents((), _reusing_range(record, start, stop))
+    parts = ((chunk,) for chunk in record.chunks(start, stop))
     return Contents(next(parts), parts)
 
 
@@ -93,7 +102,7 @@ def _parts(records: Sequence[Record], buffer: memoryview | None) -> Iterator[Par
                 gathered.append(chunk)
                 size += len(chunk)
                 used += record.room
-                if size >= PART_BYTES or (buffer is not None and record.size > PART_BYTES):
+                if size >= PART_BYTES or (buffer is not None and record.room > len(buffer)):
                     yield gathered
                     gathered, size, used = [], 0, 0
             at += 1
@@ -133,8 +142,8 @@ def _joined(contents: Sequence[bytes | memoryview]) -> Iterator[bytes | memoryvi
 async def send(call: Call, contents: Contents) -> None:
     """Send a whole body behind a head that was sent. Raises what reading raises: the answer can only be broken off."""
     parts, rest = contents
-    if rest is not None and call.direct is not None:
-        await call.direct.send(call.run, parts, rest)
+    if rest is not None and not parts:
+        await _send_directly(call, rest)
         return
     while rest is not None:
         reading = call.run(next, rest, ())
@@ -151,3 +160,13 @@ async def send(call: Call, contents: Contents) -> None:
     for part in parts[:-1]:
         await call.part(part)
     await call.end(parts[-1] if parts else b"")
+
+
+async def _send_directly(call: Call, parts: Iterator[Parts]) -> None:
+    direct = call.direct
+    assert direct is not None, "asked before contents were left unread"
+    try:
+        await direct.send(call.run, parts)
+    except Exception:
+        call.started = direct.begun()  # what is wrong with the first part can still be said
+        raise

@@ -213,9 +213,9 @@ async def _answer(call: Call, record: Record) -> None:
             (b"content-length", b"%d" % (stop - start)),
         ],
     )
-    if call.face.observer is not None:
-        call.face.observer.read(call.values[0], record.entry, 1, 0 if call.method == "HEAD" else stop - start)
     if call.method == "HEAD":
         await call.end()
     else:
         await contents.send(call, content)
+    if call.face.observer is not None:
+        call.face.observer.read(call.values[0], record.entry, 1, 0 if call.method == "HEAD" else stop - start)

@@ -124,14 +124,14 @@ async def _answer(call: Call, taken: Taken, last: bool) -> None:
         (b"x-reduct-last", b"true" if last else b"false"),
     ]
     await call.start(200, headers)
-    observer = call.face.observer
-    if observer is not None:
-        for record in found:
-            observer.read(call.values[0], record.entry, 1, 0 if call.method == "HEAD" else record.size)
     if call.method == "HEAD":
         await call.end()
     else:
         await contents.send(call, taken.contents)
+    observer = call.face.observer
+    if observer is not None:
+        for record in found:
+            observer.read(call.values[0], record.entry, 1, 0 if call.method == "HEAD" else record.size)
 
 
 def _query_of_url(call: Call) -> Query:
