@@ -8,7 +8,7 @@ transport then sends what is left over, or gathers what comes, and the next turn
 
 An application finds this as `scope["extensions"]["lamina.direct"]`, where the connection is not encrypted. While the
 socket is lent the transport neither reads nor writes. The thread works on a duplicate of the descriptor: should the
-connection end meanwhile, its number cannot become another's under it.
+connection end meanwhile, its number does not become another's under it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import os
 import select
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -77,11 +78,10 @@ class Direct:
         transport = protocol.transport
         limits = transport.get_write_buffer_limits()
         transport.set_write_buffer_limits(0)  # so that draining means that everything is sent, and parts may change
-        turn = _Sending(self._duplicate(), head, parts)
+        turn = _Sending(head, parts)
         try:
             await self._send_in_turns(run, exchange, turn)
         finally:
-            os.close(turn.descriptor)
             if not transport.is_closing():
                 transport.set_write_buffer_limits(limits[1], limits[0])
         if turn.ended:
@@ -100,7 +100,7 @@ class Direct:
             if exchange.disconnected:
                 return
             try:
-                await _finished(run, turn)
+                await self._lend(run, turn)
             finally:
                 exchange.prepared(begun=not turn.head)
             exchange.passed(turn.moved - told)
@@ -130,7 +130,7 @@ class Direct:
         protocol, exchange = self._protocol, self._protocol.active
         if exchange is None:
             return False
-        turn = _Receiving(self._duplicate(), take)
+        turn = _Receiving(take)
         turn.pieces += map(memoryview, first)
         turn.wanted = size
         try:
@@ -144,36 +144,33 @@ class Direct:
                 protocol.flow.pause_reading()
                 turn.moved, turn.dry = 0, False
                 try:
-                    await _finished(run, turn)
+                    await self._lend(run, turn)
                 finally:
                     protocol.passed_raw(turn.moved)
                 turn.wanted -= turn.moved
                 if turn.dry and turn.wanted:
                     await exchange.gather(min(turn.wanted, GATHER_BYTES))
         finally:
-            os.close(turn.descriptor)
             if exchange.more:
                 protocol.flow.resume_reading()
         return True
 
-    def _duplicate(self) -> int:
-        return os.dup(self._protocol.transport.get_extra_info("socket").fileno())
-
-
-async def _finished(run: Run, turn: _Turn) -> None:
-    """One turn. Who is cancelled waits for its end all the same: nobody else may have the socket before."""
-    future = run(turn)
-    try:
-        await asyncio.shield(future)
-    except asyncio.CancelledError:
-        turn.stop = True
-        while not future.done():
+    async def _lend(self, run: Run, turn: _Turn) -> None:
+        """One turn. Who is cancelled waits for its end all the same: nobody else may have the socket before."""
+        turn.descriptor = os.dup(self._protocol.transport.get_extra_info("socket").fileno())
+        try:
+            future = run(turn)
             try:
-                await asyncio.wait([future])
+                await asyncio.shield(future)
             except asyncio.CancelledError:
-                continue
-        future.exception()  # it is not told, the cancellation is
-        raise
+                turn.stop = True
+                while not future.done():
+                    with suppress(asyncio.CancelledError):
+                        await asyncio.wait([future])
+                future.exception()  # it is not told, the cancellation is
+                raise
+        finally:
+            os.close(turn.descriptor)
 
 
 async def _send_copies(run: Run, exchange: Exchange, parts: Iterator[Parts]) -> None:
@@ -188,18 +185,21 @@ async def _send_copies(run: Run, exchange: Exchange, parts: Iterator[Parts]) -> 
     except BaseException:
         exchange.prepared(begun=False)
         raise
+    last = b""
     while given[0]:
         for part in given[0]:
-            await exchange.send({"type": "http.response.body", "body": bytes(part), "more_body": True})
+            if last:
+                await exchange.send({"type": "http.response.body", "body": last, "more_body": True})
+            last = bytes(part)
         await run(advance)
-    await exchange.send({"type": "http.response.body", "body": b""})
+    await exchange.send({"type": "http.response.body", "body": last})
 
 
 class _Turn:
     """What a thread does with the socket, called again for each turn."""
 
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
+    def __init__(self) -> None:
+        self.descriptor = -1  # during a turn
         self.stop = False  # set from outside
         self.moved = 0  # bytes through the socket
         self._since = WORTH_BYTES  # moved since it waited
@@ -218,8 +218,8 @@ class _Turn:
 
 
 class _Sending(_Turn):
-    def __init__(self, descriptor: int, head: bytes, parts: Iterator[Parts]) -> None:
-        super().__init__(descriptor)
+    def __init__(self, head: bytes, parts: Iterator[Parts]) -> None:
+        super().__init__()
         self.head = head  # goes with the first part: what is wrong with that can be told instead
         self.moved = -len(head)  # it is no part of the body
         self.left: list[memoryview] = []  # not sent
@@ -266,8 +266,8 @@ class _Sending(_Turn):
 
 
 class _Receiving(_Turn):
-    def __init__(self, descriptor: int, take: Callable[[memoryview], None]) -> None:
-        super().__init__(descriptor)
+    def __init__(self, take: Callable[[memoryview], None]) -> None:
+        super().__init__()
         self.pieces: list[memoryview] = []  # that came before
         self.wanted = 0  # bytes behind them
         self.dry = False  # nothing more came

@@ -151,6 +151,7 @@ class Protocol(HttpToolsProtocol):
         if not self.raw_left:
             if self.parser is not None:  # the connection is not lost
                 self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
             self.on_message_complete()
 
     @property
