@@ -192,6 +192,11 @@ class Query:
                 last = False
             return Batch(records, last)
 
+    def give_back(self, records: Sequence[Record]) -> None:
+        """The last batch was not sent: the next one begins with its records."""
+        with self._lock:
+            self._ahead.extendleft(reversed(records))
+
     def _read_ahead(self, wanted: int) -> bool:
         """Read up to so many records; False: there is none now."""
         heap = [(*stream.head, stream.slot.id) for stream in self._streams.values() if stream.advance()]
