@@ -72,19 +72,21 @@ class Direct:
         head = await exchange.prepare()
         if exchange.disconnected:
             return
-        if not exchange.plain:
+        size = exchange.plain_left
+        if not size:
             await _send_copies(run, exchange, parts)
             return
         transport = protocol.transport
         limits = transport.get_write_buffer_limits()
         transport.set_write_buffer_limits(0)  # so that draining means that everything is sent, and parts may change
-        turn = _Sending(head, parts)
+        turn = _Sending(head, parts, size)
         try:
             await self._send_in_turns(run, exchange, turn)
         finally:
             if not transport.is_closing():
                 transport.set_write_buffer_limits(limits[1], limits[0])
         if turn.ended:
+            exchange.passed(size - turn.room)
             await exchange.send({"type": "http.response.body", "body": b""})
 
     def begun(self) -> bool:
@@ -94,7 +96,6 @@ class Direct:
 
     async def _send_in_turns(self, run: Run, exchange: Exchange, turn: _Sending) -> None:
         protocol = self._protocol
-        told = 0
         while not turn.ended:
             await protocol.flow.drain()
             if exchange.disconnected:
@@ -103,14 +104,11 @@ class Direct:
                 await self._lend(run, turn)
             finally:
                 exchange.prepared(begun=not turn.head)
-            exchange.passed(turn.moved - told)
-            told = turn.moved
             if turn.lost:
                 protocol.transport.abort()
                 exchange.disconnect()
             elif turn.left and not exchange.disconnected:
                 left, turn.left = turn.left, []
-                exchange.passed(sum(map(len, left)))
                 protocol.transport.writelines(left)
 
     # -- a request's body
@@ -218,10 +216,10 @@ class _Turn:
 
 
 class _Sending(_Turn):
-    def __init__(self, head: bytes, parts: Iterator[Parts]) -> None:
+    def __init__(self, head: bytes, parts: Iterator[Parts], size: int) -> None:
         super().__init__()
         self.head = head  # goes with the first part: what is wrong with that can be told instead
-        self.moved = -len(head)  # it is no part of the body
+        self.room = size  # bytes that may follow
         self.left: list[memoryview] = []  # not sent
         self.ended = False  # nothing follows
         self.lost = False  # the connection
@@ -248,6 +246,8 @@ class _Sending(_Turn):
 
     def _advance(self) -> bool:
         self.left = [memoryview(part) for part in next(self._parts, ())]
+        self.room -= sum(map(len, self.left))
+        assert self.room >= 0, "the answer is longer than its content-length"
         self.ended = not self.left
         if self.head and self.left:
             self.left.insert(0, memoryview(self.head))

@@ -108,9 +108,9 @@ class Exchange:
         return self._held
 
     @property
-    def plain(self) -> bool:
-        """The body of its answer goes to the client as it is, and has begun."""
-        return self._left > 0 and not (self._held or self.head_only)
+    def plain_left(self) -> int:
+        """Bytes of its answer's body to come, if they go to the client just as they are; else 0."""
+        return 0 if self._held or self.head_only else max(self._left, 0)
 
     # -- from the parser
 
@@ -250,7 +250,6 @@ class Exchange:
     def passed(self, size: int) -> None:
         """So many bytes of the answer's body were sent by somebody else."""
         self._left -= size
-        assert self._left >= 0, "the answer is longer than its content-length"
 
     def _take(self) -> Message:
         chunks = self._chunks
