@@ -236,7 +236,7 @@ class _Sending(_Turn):
             except BlockingIOError:
                 if not self._wait(select.POLLOUT):
                     return
-            except ConnectionError:
+            except OSError:
                 self.lost = True
                 return
             else:
@@ -295,7 +295,7 @@ class _Receiving(_Turn):
                 if self._wait(select.POLLIN):
                     continue
                 got = 0
-            except ConnectionError:  # the transport will find out
+            except OSError:  # the transport will find out
                 got = 0
             if not got:
                 self.dry = True
