@@ -25,6 +25,9 @@ Read: TypeAlias = Callable[[int, int, int], bytes]
 """(file, where, length) -> stored bytes, of a payload file or, where file is 0, of the log. Raises NotFound,
 Corrupt."""
 
+ReadInto: TypeAlias = Callable[[int, int, memoryview], None]
+"""(file, where, buffer): the same bytes into a buffer that they fill."""
+
 PART = 1 << 20
 """Bytes given out, and held, at a time."""
 
@@ -62,11 +65,14 @@ def chunks(
     start: int = 0,
     stop: int | None = None,
     part: int = PART,
+    into: tuple[ReadInto, memoryview] | None = None,
 ) -> Iterator[memoryview]:
     """Bytes [start, stop) of a content in verified pieces of at most `part` bytes (rounded down to whole CHUNKs).
 
     `file` to `codec` are the fields of its row; `stop` None is the end. Of an uncompressed content only the chunks in
-    the range are read; of a compressed one everything up to its end, in bounded memory. Raises InvalidArgument (a
+    the range are read; of a compressed one everything up to its end, in bounded memory. `into`: pieces of a long
+    uncompressed content are read into that buffer, which takes a CHUNK at least; such a piece is overwritten when the
+    next is asked for. Raises InvalidArgument (a
     range outside of the content), Corrupt, UnknownFormat (codec), and what `read` raises.
     """
     end = size if stop is None else stop
@@ -74,18 +80,28 @@ def chunks(
         raise InvalidArgument(f"bytes [{start}, {end}) of a content of {size} bytes")
     if codec not in (RAW, ZSTD):
         raise UnknownFormat(f"{_name(file)}: offset {where}: codec {codec}: this Lamina reads {RAW} and {ZSTD}")
-    content = _Content(read, file, where, size, stored, crc)
+    content = _Content(read, file, where, size, stored, crc, into)
     if start == end:
         return iter(())
-    step = max(part // CHUNK, 1) * CHUNK
+    step = max((part if into is None else min(part, len(into[1]))) // CHUNK, 1) * CHUNK
     return (content.raw if codec == RAW else content.inflated)(start, end, step)
 
 
 class _Content:
-    __slots__ = ("_array", "crc", "file", "read", "size", "stored", "where")
+    __slots__ = ("_array", "_into", "crc", "file", "read", "size", "stored", "where")
 
-    def __init__(self, read: Read, file: int, where: int, size: int, stored: int, crc: int) -> None:
+    def __init__(
+        self,
+        read: Read,
+        file: int,
+        where: int,
+        size: int,
+        stored: int,
+        crc: int,
+        into: tuple[ReadInto, memoryview] | None,
+    ) -> None:
         self.read = read
+        self._into = into
         self.file = file
         self.where = where
         self.size = size
@@ -101,8 +117,10 @@ class _Content:
             yield memoryview(data)[start:end]
             return
         at = start - start % CHUNK
-        if at == 0 and end == self.size <= step:  # one read instead of two
-            both = memoryview(self.read(self.file, self.where, self.size + array_bytes(self.size)))
+        whole = self.size + array_bytes(self.size)
+        fits = self.size <= step if self._into is None else whole <= len(self._into[1])
+        if at == 0 and end == self.size and fits:  # one read instead of two
+            both = self._fetch(self.where, whole)
             self._take_array(both[self.size :])
             data_view = both[: self.size]
             self._check(data_view, 0)
@@ -111,10 +129,18 @@ class _Content:
         self._take_array(self.read(self.file, self.where + self.size, array_bytes(self.size)))
         while at < end:
             until = min(at + step, -(-end // CHUNK) * CHUNK, self.size)
-            view = memoryview(self.read(self.file, self.where + at, until - at))
+            view = self._fetch(self.where + at, until - at)
             self._check(view, at)
             yield view[max(start - at, 0) : min(end, until) - at]
             at = until
+
+    def _fetch(self, where: int, length: int) -> memoryview:
+        if self._into is None:
+            return memoryview(self.read(self.file, where, length))
+        read_into, buffer = self._into
+        view = buffer[:length]
+        read_into(self.file, where, view)
+        return view
 
     def _take_array(self, array: Buffer) -> None:
         found = crc32c(array)

@@ -44,7 +44,6 @@ class Exchange:
     """A request from the end of its head to the end of its answer. All on the loop's thread."""
 
     __slots__ = (
-        "_buffered",
         "_chunked",
         "_chunks",
         "_delivered",
@@ -55,6 +54,7 @@ class Exchange:
         "_start",
         "_waiter",
         "announced",
+        "buffered",
         "disconnected",
         "expecting",
         "given_up",
@@ -85,7 +85,7 @@ class Exchange:
         self.wanted = True  # nobody answered yet
         self.given_up = False  # the rest comes too slowly, or is too long to be thrown away
         self._chunks: deque[bytes] = deque()
-        self._buffered = 0
+        self.buffered = 0  # their bytes
         self._delivered = False  # the application knows that the body ended
         self._discard_to = 0  # `received` beyond which waiting for the end is given up
         self._waiter: asyncio.Future[None] | None = None
@@ -107,14 +107,19 @@ class Exchange:
     def discarding(self) -> bool:
         return self._held
 
+    @property
+    def plain_left(self) -> int:
+        """Bytes of its answer's body to come, if they go to the client just as they are; else 0."""
+        return 0 if self._held or self.head_only else max(self._left, 0)
+
     # -- from the parser
 
     def feed(self, piece: bytes) -> None:
         self.received += len(piece)
         if self.wanted:
             self._chunks.append(piece)
-            self._buffered += len(piece)
-            if self._buffered >= self._protocol.limits.buffer_bytes:
+            self.buffered += len(piece)
+            if self.buffered >= self._protocol.limits.buffer_bytes:
                 self._protocol.flow.pause_reading()
         elif self.received > self._discard_to:
             self.given_up = True
@@ -193,22 +198,67 @@ class Exchange:
             if not self.more and not self._delivered:
                 self._delivered = True
                 return {"type": "http.request", "body": b"", "more_body": False}
-            if self.expecting:
-                self.expecting = False
-                if self.more and not self.received:
-                    self._protocol.transport.write(CONTINUE)
+            self.invite()
             if self.more:
                 self._protocol.flow.resume_reading()
             await self._wait()
 
+    def invite(self) -> None:
+        """Say that the body is wanted, to a client that waits for that."""
+        if self.expecting:
+            self.expecting = False
+            if self.more and not self.received:
+                self._protocol.transport.write(CONTINUE)
+
+    def queued(self, limit: int) -> list[bytes]:
+        """What is there of the body, so many bytes of it at most."""
+        pieces: list[bytes] = []
+        chunks = self._chunks
+        while chunks and limit:
+            piece = chunks.popleft()
+            if len(piece) > limit:
+                chunks.appendleft(piece[limit:])
+                piece = piece[:limit]
+            limit -= len(piece)
+            self.buffered -= len(piece)
+            pieces.append(piece)
+        return pieces
+
+    async def gather(self, size: int) -> None:
+        """Return when so many bytes of the body are there, or as many as may wait, or no more come."""
+        flow = self._protocol.flow
+        flow.resume_reading()
+        while self.more and self.buffered < size and not (self.disconnected or flow.read_paused):
+            await self._wait()
+
+    async def prepare(self) -> bytes:
+        """The head of the answer whose start was sent, once it may go out; nothing if nobody listens. Who sends it
+        says so by `prepared`."""
+        flow = self._protocol.flow
+        if flow.write_paused and not self.disconnected:
+            await flow.drain()
+        if self.more and not self.disconnected:
+            await self._settle()
+        assert self._start is not None, "an answer starts with its start"
+        return b"" if self.disconnected else self._head(self._start)
+
+    def prepared(self, begun: bool) -> None:
+        """The head that was prepared is on its way; or it is not, and the answer may start anew."""
+        self._start = None
+        self.started |= begun
+
+    def passed(self, size: int) -> None:
+        """So many bytes of the answer's body were sent by somebody else."""
+        self._left -= size
+
     def _take(self) -> Message:
         chunks = self._chunks
-        if len(chunks) > 1 and self._buffered <= JOIN_BYTES:
+        if len(chunks) > 1 and self.buffered <= JOIN_BYTES:
             piece = b"".join(chunks)
             chunks.clear()
         else:
             piece = chunks.popleft()
-        self._buffered -= len(piece)
+        self.buffered -= len(piece)
         if self.more:
             more = True
             self._protocol.flow.resume_reading()
@@ -318,7 +368,7 @@ class Exchange:
         limits, flow = self._protocol.limits, self._protocol.flow
         self.wanted = False
         self._chunks.clear()
-        self._buffered = 0
+        self.buffered = 0
         if self.expecting and not self.received:
             self.keep_alive = False
             return

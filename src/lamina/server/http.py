@@ -163,6 +163,8 @@ class App:
             if address != peer[0]:
                 peer = scope["client"] = (address, peer[1])
         answering = _Answering(send, self._cors_headers(fields))
+        if self._limiter is not None or b"content-encoding" in fields:
+            scope["extensions"] = {}  # what is counted or inflated must come by here
         if self._limiter is not None:
             client = peer[0] if peer is not None else ""
             refused = self._limiter.admit(client, int(fields.get(b"content-length", 0)))

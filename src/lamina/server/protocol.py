@@ -16,6 +16,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from lamina.server.deadlines import Stage, Watch
+from lamina.server.direct import EXTENSION, Direct
 from lamina.server.exchange import UNKNOWN, Exchange
 from lamina.server.heads import refusal
 from lamina.server.limits import HttpLimits
@@ -27,6 +28,13 @@ WRITE_BUFFER_BYTES = 256 << 10
 
 READ_BYTES = 256 << 10
 """The most that one read of the loop gives."""
+
+RAW_BYTES = 64 << 10
+"""A body of known length of which so much is to come does not go through the parser, which would copy it: a new parser
+takes the next request, for less than that."""
+
+LONG_BYTES = 256 << 10
+"""A body of which so much is to come is not read before it is asked for."""
 
 HALF_GRACE_S = 0.25
 """When the server ends, a request whose body does not go on for so long is not waited for."""
@@ -72,6 +80,7 @@ class Protocol(HttpToolsProtocol):
         self._read = 0  # bytes of this read of the socket
         self._head_read = 0  # bytes of earlier reads that belong to the head being read
         self._barren = 0  # bytes of a chunked body's framing since there was content
+        self.raw_left = 0  # bytes of body to come that the parser does not see
         self._deaf = False  # what comes is thrown away
         self._thrown = 0
         self._lingering = False
@@ -80,6 +89,8 @@ class Protocol(HttpToolsProtocol):
         self._start: Exchange | None = None  # to be begun behind this read
         self._last_words = b""  # behind the answers under way
         self._surplus = len(self.connections) > self.limits.connections
+        encrypted = transport.get_extra_info("sslcontext") is not None
+        self._extensions = {} if encrypted else {EXTENSION: Direct(self)}
         self.transport.set_write_buffer_limits(WRITE_BUFFER_BYTES)
         if len(self.connections) > 2 * self.limits.connections:
             self.transport.abort()
@@ -90,7 +101,8 @@ class Protocol(HttpToolsProtocol):
             self._active.disconnect()
         self.pipeline.clear()
         self.flow.resume_writing()
-        self.parser = None  # which holds this object
+        self.parser = None  # which holds this object, as these do
+        self._extensions = {}
 
     # -- reading
 
@@ -99,6 +111,11 @@ class Protocol(HttpToolsProtocol):
         if self._deaf:
             self._throw(size)
             return
+        if self.raw_left:
+            data = self._take_raw(data)
+            if not data:
+                return
+            size = len(data)
         self._read = size
         body = self.cycle
         before = body.received if body is not None else 0
@@ -115,6 +132,32 @@ class Protocol(HttpToolsProtocol):
             self._begin()
         if self._reading != BETWEEN:
             self._check_unfinished(size, body, before)
+
+    def _take_raw(self, data: bytes) -> bytes:
+        """Take what belongs to the body; the rest."""
+        left = self.raw_left
+        self.cycle.feed(data if len(data) <= left else data[:left])
+        self._pass_raw(min(len(data), left))
+        return data[left:]
+
+    def passed_raw(self, size: int) -> None:
+        """So much of the body was received by somebody else."""
+        if size:
+            self.cycle.received += size
+            self._pass_raw(size)
+
+    def _pass_raw(self, size: int) -> None:
+        self.raw_left -= size
+        if not self.raw_left:
+            if self.parser is not None:  # the connection is not lost
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+            self.on_message_complete()
+
+    @property
+    def active(self) -> Exchange | None:
+        """The request that is being answered; None, too, for an application whose connection was taken away."""
+        return self._active
 
     def _feed(self, data: bytes) -> None:
         """Other protocols are not offered: a connection goes on in HTTP/1.1 behind a request for an upgrade."""
@@ -151,6 +194,12 @@ class Protocol(HttpToolsProtocol):
                 self.refuse(414, _too_long(limits))
             elif self._head_read > limits.head_bytes + READ_BYTES:  # at most one read of it may be another request's
                 self.refuse(431, _too_large(limits))
+        elif self.cycle.announced != UNKNOWN:
+            left = self.cycle.announced - self.cycle.received
+            if left >= RAW_BYTES and self.cycle.keep_alive:
+                self.raw_left = left
+                if left >= LONG_BYTES and self.cycle is self._active:
+                    self.flow.pause_reading()  # until somebody asks for it, who may have a better way to receive it
         elif body is self.cycle and body is not None and body.received == before:
             self._barren += size
             if self._barren > limits.line_bytes:
@@ -244,6 +293,7 @@ class Protocol(HttpToolsProtocol):
             "raw_path": raw_path,
             "query_string": query,
             "headers": self.headers,
+            "extensions": self._extensions,
         }
 
     def on_body(self, body: bytes) -> None:

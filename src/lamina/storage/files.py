@@ -25,6 +25,11 @@ class File(Protocol):
         """The bytes at offset; short only at the end of the file."""
         ...
 
+    def read_into(self, offset: int, buffer: memoryview) -> int:
+        """Fill a writable buffer of bytes from offset: how many were read, fewer than it takes only at the end of
+        the file. What lies behind them in the buffer stays."""
+        ...
+
     def write_at(self, offset: int, parts: Sequence[Buffer]) -> None:
         """Write all parts one behind the other, or raise."""
         ...

@@ -58,6 +58,15 @@ class LocalFile:
             got += len(data)
         return b"".join(parts)
 
+    def read_into(self, offset: int, buffer: memoryview) -> int:
+        got = os.preadv(self._fd, [buffer], offset)
+        while 0 < got < len(buffer):  # as in _read_on
+            more = os.preadv(self._fd, [buffer[got:]], offset + got)
+            if not more:
+                break
+            got += more
+        return got
+
     def write_at(self, offset: int, parts: Sequence[Buffer]) -> None:
         if len(parts) > _IOV_MAX:
             parts = [b"".join(parts)]

@@ -48,6 +48,11 @@ class MemoryFile:
         with node.lock, memoryview(node.data) as view:
             return bytes(view[offset : offset + length])
 
+    def read_into(self, offset: int, buffer: memoryview) -> int:
+        data = self.read_at(offset, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
     def write_at(self, offset: int, parts: Sequence[Buffer]) -> None:
         node = self._open(writing=True)
         content = b"".join(parts)

@@ -35,6 +35,14 @@ class PayloadReader:
         finally:
             self._descriptors.release(descriptor)
 
+    def read_into(self, file: int, where: int, buffer: memoryview) -> None:
+        """Fill the buffer as `read` gives bytes; raises as it does, and what is in the buffer then says nothing."""
+        descriptor = self._descriptors.acquire(file)
+        try:
+            _read_into(descriptor, file, where, buffer)
+        finally:
+            self._descriptors.release(descriptor)
+
     def read_many(self, places: Sequence[tuple[int, int, int]]) -> list[memoryview]:
         """Stored bytes of (file, where, length) places in any order, not verified, in the order asked for.
 
@@ -99,21 +107,43 @@ class PayloadReader:
 
 
 def _read(descriptor: Descriptor, file: int, where: int, length: int) -> bytes:
-    end = where + length
-    if end > descriptor.size:
-        descriptor.size = descriptor.file.size()  # it may have grown
-    if where < 0 or length < 0 or end > descriptor.size:  # before reading: a damaged row must not ask for gigabytes
-        raise ends_early(payload_path(file), where, length, descriptor.size)
+    _check_place(descriptor, file, where, length)
     try:
         data = descriptor.file.read_at(where, length)
     except OSError as error:
-        if error.errno == errno.EIO:
-            path = payload_path(file)
-            raise Corrupt(f"{path}: the device cannot read {length} bytes at offset {where}: {error}") from error
+        _tell_damage(error, file, where, length)
         raise
     if len(data) != length:
         raise ends_early(payload_path(file), where, length, where + len(data))
     return data
+
+
+def _read_into(descriptor: Descriptor, file: int, where: int, buffer: memoryview) -> None:
+    length = len(buffer)
+    _check_place(descriptor, file, where, length)
+    try:
+        got = descriptor.file.read_into(where, buffer)
+    except OSError as error:
+        _tell_damage(error, file, where, length)
+        raise
+    if got != length:
+        raise ends_early(payload_path(file), where, length, where + got)
+
+
+def _check_place(descriptor: Descriptor, file: int, where: int, length: int) -> None:
+    """Before reading: a damaged row must not ask for gigabytes. Raises Corrupt."""
+    end = where + length
+    if end > descriptor.size:
+        descriptor.size = descriptor.file.size()  # it may have grown
+    if where < 0 or length < 0 or end > descriptor.size:
+        raise ends_early(payload_path(file), where, length, descriptor.size)
+
+
+def _tell_damage(error: OSError, file: int, where: int, length: int) -> None:
+    """Raises Corrupt where the device cannot read its sectors."""
+    if error.errno == errno.EIO:
+        path = payload_path(file)
+        raise Corrupt(f"{path}: the device cannot read {length} bytes at offset {where}: {error}") from error
 
 
 def _spans(places: Sequence[tuple[int, int, int]], order: Sequence[int]) -> list[tuple[int, int, int, int]]:

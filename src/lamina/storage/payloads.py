@@ -252,6 +252,10 @@ class PayloadFiles:
         """See `PayloadReader.read`."""
         return self._reader.read(file, where, length)
 
+    def read_into(self, file: int, where: int, buffer: memoryview) -> None:
+        """See `PayloadReader.read_into`."""
+        self._reader.read_into(file, where, buffer)
+
     def read_many(self, places: Sequence[tuple[int, int, int]]) -> list[memoryview]:
         """See `PayloadReader.read_many`."""
         return self._reader.read_many(places)

@@ -30,7 +30,7 @@ class Upload:
     call `release`, when the op is published, or `abort`, when it was refused.
     """
 
-    __slots__ = ("_buffered", "_checksum", "_file", "_number", "_offset", "_over", "_own", "_owner", "_parts",
+    __slots__ = ("_buffered", "_checksum", "_crc", "_file", "_number", "_offset", "_over", "_own", "_owner", "_parts",
                  "_started", "_written", "file", "size", "where")  # fmt: skip
 
     def __init__(self, owner: PayloadFiles, file: PayloadFile, where: int, size: int, own: bool) -> None:
@@ -46,6 +46,7 @@ class Upload:
         self._offset = where  # of the next write
         self._started = where  # written back up to here
         self._written = 0  # bytes of the content that were taken
+        self._crc = 0  # of a content that was taken
         self._number = 0  # of the finished extent
         self._over = False
 
@@ -60,26 +61,27 @@ class Upload:
             raise InvalidArgument(_TOO_LONG)
         self._written += length
         self._checksum.add(view)
-        if 4 * length >= GATHER:
-            self._put(view, length)
+        if self._written == self.size and length:
+            self._crc, array = self._checksum.finish()
+            self._put([view, array], length + len(array))
+        elif 4 * length >= GATHER:
+            self._put([view], length)
         elif length:
             self._parts.append(chunk if type(chunk) is bytes else bytes(view))
             self._buffered += length
             if self._buffered >= GATHER or len(self._parts) >= PARTS:
-                self._put(b"", 0)
+                self._put([], 0)
 
-    def _put(self, last: Buffer, length: int) -> None:
-        parts, self._parts = self._parts, []
-        if length:
-            parts.append(last)
+    def _put(self, last: list[Buffer], length: int) -> None:
+        """Write what waits, and `length` bytes behind it."""
+        parts, self._parts = self._parts + last, []
         length += self._buffered
         self._buffered = 0
-        if length:
-            self._file.write(self._offset, parts)
-            self._offset += length
-            if self._offset - self._started >= WRITEBACK:
-                self._file.start_writeback(self._started, self._offset - self._started)
-                self._started = self._offset
+        self._file.write(self._offset, parts)
+        self._offset += length
+        if self._offset - self._started >= WRITEBACK:
+            self._file.start_writeback(self._started, self._offset - self._started)
+            self._started = self._offset
 
     def finish(self) -> int:
         """All bytes were given: what the row keeps as `crc` (checksums.py). Raises InvalidArgument (too few), OSError;
@@ -88,10 +90,10 @@ class Upload:
         assert not self._number, "finished twice"
         if self._written < self.size:
             raise InvalidArgument(_TOO_SHORT)
-        crc, array = self._checksum.finish()
-        self._put(array, len(array))
+        if not self.size:
+            self._crc, _ = self._checksum.finish()
         self._number = self._file.finish(self.where, self.size + array_bytes(self.size))
-        return crc
+        return self._crc
 
     def sync(self) -> None:
         """Make the finished content durable; shares syncs with others of the same file. Raises OSError, Closed."""

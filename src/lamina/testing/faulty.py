@@ -165,9 +165,15 @@ class FaultyFile:
         if fault is None or not data:
             return data
         changed = bytearray(data)
-        byte, bit = divmod(int(fault.amount) % (8 * len(data)), 8)
-        changed[byte] ^= 1 << bit
+        _flip(changed, fault)
         return bytes(changed)
+
+    def read_into(self, offset: int, buffer: memoryview) -> int:
+        fault = self._files.enter("read", self._path)
+        got = self._inner.read_into(offset, buffer)
+        if fault is not None and got:
+            _flip(buffer[:got], fault)
+        return got
 
     def write_at(self, offset: int, parts: Sequence[Buffer]) -> None:
         fault = self._files.enter("write", self._path)
@@ -208,6 +214,11 @@ class FaultyFile:
 
     def close(self) -> None:
         self._inner.close()
+
+
+def _flip(data: bytearray | memoryview, fault: _Fault) -> None:
+    byte, bit = divmod(int(fault.amount) % (8 * len(data)), 8)
+    data[byte] ^= 1 << bit
 
 
 def fault_error(code: int, path: str) -> OSError:

@@ -63,6 +63,18 @@ class FilesContract:
         assert file.read_at(0, 0) == b""
         file.close()
 
+    def test_reading_into_a_buffer_gives_what_reading_gives(self, files: Files) -> None:
+        write(files, "a", b"0123456789")
+        file = files.open("a", "read")
+        for offset, length in ((2, 5), (0, 10), (8, 5), (10, 5), (50, 5), (0, 0)):
+            buffer = bytearray(b"-" * 9)
+            got = file.read_into(offset, memoryview(buffer)[2 : 2 + length])
+            expected = file.read_at(offset, length)[: max(len(buffer) - 2, 0)]
+            assert got == len(expected)
+            assert bytes(buffer[2 : 2 + got]) == expected
+            assert set(buffer[:2] + buffer[2 + got :]) <= set(b"-"), "nothing else is written to"
+        file.close()
+
     def test_modes_say_whether_the_file_must_exist(self, files: Files) -> None:
         with pytest.raises(FileNotFoundError):
             files.open("a", "read")
@@ -98,6 +110,8 @@ class FilesContract:
         file.close()
         with pytest.raises(OSError):
             file.read_at(0, 1)
+        with pytest.raises(OSError):
+            file.read_into(0, memoryview(bytearray(1)))
         with pytest.raises(OSError):
             file.write_at(0, (b"x",))
         with pytest.raises(OSError):

@@ -132,6 +132,9 @@ class RecordedFile:
     def read_at(self, offset: int, length: int) -> bytes:
         return self._inner.read_at(offset, length)
 
+    def read_into(self, offset: int, buffer: memoryview) -> int:
+        return self._inner.read_into(offset, buffer)
+
     def write_at(self, offset: int, parts: Sequence[Buffer]) -> None:
         data = b"".join(parts)
         self._inner.write_at(offset, (data,))

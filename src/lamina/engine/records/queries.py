@@ -200,6 +200,11 @@ class Query:
                 last = False
             return Batch(found, last)
 
+    def give_back(self, records: Sequence[Record]) -> None:
+        """The last batch was not sent: the next one begins with its records."""
+        with self._lock:
+            self._ahead.extendleft(reversed(records))
+
     def _read_ahead(self, wanted: int) -> bool:
         """Read up to so many records; False: there is none now."""
         runs = self._take(wanted)

@@ -86,21 +86,31 @@ class Record:
         types = self._origin.types
         return types if isinstance(types, str) else types[self._at]
 
+    @property
+    def room(self) -> int:
+        """Bytes of a buffer that takes the content at once, with its checksums."""
+        return self.size + checksum.array_bytes(self.size)
+
     def read(self) -> bytes:
         """The whole content, verified. Raises Corrupt, NotFound (removed since, and nobody held a snapshot)."""
         if self.size <= SMALL:
             return bytes(read_contents([self])[0])
         return b"".join(self.chunks())
 
-    def chunks(self, start: int = 0, stop: int | None = None) -> Iterator[memoryview]:
-        """Bytes [start, stop) of the content in verified parts of up to 1 MiB, read as they are asked for."""
+    def chunks(self, start: int = 0, stop: int | None = None, into: memoryview | None = None) -> Iterator[memoryview]:
+        """Bytes [start, stop) of the content in verified parts of up to 1 MiB, read as they are asked for.
+
+        `into`: a buffer of 64 KiB at least that the parts may lie in, each overwritten by the next: what is read
+        again and again is not paid for by a new page each time."""
         end = self.size if stop is None else min(stop, self.size)
         done = start
         for attempt in range(2):
             file, where, stored, crc, codec = self._place
+            store = self._origin.store
+            buffer = None if into is None else (store.read_stored_into, into)
             try:
                 for part in checksum.chunks(
-                    self._origin.store.read_stored, file, where, self.size, stored, crc, codec, done, end
+                    store.read_stored, file, where, self.size, stored, crc, codec, done, end, into=buffer
                 ):
                     yield part
                     done += len(part)

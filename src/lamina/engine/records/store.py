@@ -461,6 +461,13 @@ class RecordStore:
         """Stored bytes of a content, from its payload file or the log. Raises NotFound."""
         return self.payloads.read(file, where, length) if file else self.log.read(where, length)
 
+    def read_stored_into(self, file: int, where: int, buffer: memoryview) -> None:
+        """The same, into a buffer that they fill."""
+        if file:
+            self.payloads.read_into(file, where, buffer)
+        else:
+            buffer[:] = self.log.read(where, len(buffer))
+
     def files_in_tails(self) -> set[int]:
         """Payload files that rows of tails refer to."""
         found: set[int] = set()

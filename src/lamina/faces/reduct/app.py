@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from lamina.access import ANONYMOUS_FULL, Tokens
+from lamina.faces.reduct.ahead import Ahead
 from lamina.faces.reduct.arrivals import Arrivals
 from lamina.faces.reduct.call import Call, Receive, Send
 from lamina.faces.reduct.commits import Commits
@@ -21,6 +22,7 @@ from lamina.faces.reduct.threads import Threads
 
 if TYPE_CHECKING:
     from lamina.engine.database import Database
+    from lamina.faces.reduct.reading import Taken
 
 log = logging.getLogger("lamina.reduct")
 
@@ -75,6 +77,7 @@ class Face:
         self.stranger = ANONYMOUS_FULL if tokens is None else NOBODY
         self.guard = Guard(tokens, self.threads) if tokens is not None else None
         self.arrivals = Arrivals()
+        self.ahead: Ahead[Taken] = Ahead(self.threads)
         self.began_ns = db.clock.monotonic_ns()
         self.base_headers: list[Header] = [(b"x-reduct-api", API_VERSION.encode()), (b"server", SERVER.encode())]
         self.done: dict[str, Any] = {

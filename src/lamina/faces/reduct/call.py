@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -24,12 +24,35 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 T = TypeVar("T")
 
+Parts = Sequence[bytes | memoryview]
+
+DIRECT = "lamina.direct"
+"""The extension of ASGI by which Lamina's server lends the socket of a connection."""
+
 BODY_LIMIT = 1 << 20
 """Bytes of a JSON body (architecture section 15)."""
 
 JSON_TYPE = (b"content-type", b"application/json")
 
 _LAST_PART: dict[str, Any] = {"type": "http.response.body", "body": b""}
+
+
+class Direct(Protocol):
+    """A connection whose bodies threads move by themselves (server/direct.py)."""
+
+    async def send(self, run: Callable[..., asyncio.Future[None]], parts: Iterator[Parts]) -> None: ...
+
+    def begun(self) -> bool: ...
+
+    def available(self) -> int: ...
+
+    async def receive(
+        self,
+        run: Callable[..., asyncio.Future[None]],
+        first: Parts,
+        size: int,
+        take: Callable[[memoryview], None],
+    ) -> bool: ...
 
 
 class Call:
@@ -112,6 +135,12 @@ class Call:
         if length is None:
             raise InvalidArgument("content-length header must be a number")
         return length
+
+    @property
+    def direct(self) -> Direct | None:
+        """How long bodies go past the loop; None where the server does not offer that for this request."""
+        found: Direct | None = self.scope.get("extensions", {}).get(DIRECT)
+        return found
 
     def bucket(self) -> Bucket:
         """The bucket of the path. Raises NotFound."""

@@ -1,23 +1,34 @@
-"""Contents on their way out: read on a thread, verified, sent in parts of about 1 MiB while the next are read."""
+"""Contents on their way out: read and verified on threads, and sent from there where the connection allows it.
+
+What goes past the loop is read into a buffer that is used again and again: a new page for every 4 KiB of a body would
+cost as much as reading it.
+"""
 
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamina.engine.records.record import SMALL, Record, read_contents
+from lamina.faces.reduct.call import Parts
 
 if TYPE_CHECKING:
     from lamina.faces.reduct.call import Call
 
 PART_BYTES = 1 << 20
-"""Read and sent at a time: 8 connections hold 16 MiB."""
+"""Read and sent at a time: 8 connections hold 8 MiB, 16 where the loop sends them."""
+
+BUFFER_BYTES = PART_BYTES + 4096
+"""Room for the checksums behind a content, too."""
 
 JOIN_BYTES = 16_384
 """Shorter contents are joined: a send costs as much as copying this."""
 
-Parts = Sequence[bytes | memoryview]
+_buffers: deque[memoryview] = deque(maxlen=16)
+"""Buffers that nobody refers to. Of a body that was broken off the buffer does not come back: something may still be
+on its way out of it."""
 
 
 class Contents(NamedTuple):
@@ -30,35 +41,70 @@ class Contents(NamedTuple):
 NOTHING = Contents((), None)
 
 
-def read(records: Sequence[Record]) -> Contents:
-    """The contents of records, one after the other; what is short is read at once. Blocks. Raises Corrupt, NotFound."""
+def is_long(size: int, direct: bool) -> bool:
+    """Whether so much is read when it is sent, not before. `direct`: threads may send it themselves."""
+    return direct and size > PART_BYTES
+
+
+def read(records: Sequence[Record], direct: bool) -> Contents:
+    """The contents of records, one after the other; what is short is read at once. Blocks, unless they are long.
+    Raises Corrupt, NotFound."""
     total = sum(record.size for record in records)
     if not total:
         return NOTHING
-    parts = _parts(records)
+    if is_long(total, direct):
+        return Contents((), _reusing(records))
+    parts = _parts(records, None)
     first = next(parts)
     return Contents(first, None if sum(map(len, first)) == total else parts)
 
 
-def read_range(record: Record, start: int, stop: int) -> Contents:
-    """Bytes [start, stop) of a content. Blocks. Raises Corrupt, NotFound."""
+def read_range(record: Record, start: int, stop: int, direct: bool) -> Contents:
+    """Bytes [start, stop) of a content. As `read`."""
+    if is_long(stop - start, direct):
+        return Contents((), _reusing_range(record, start, stop))
     parts = ((chunk,) for chunk in record.chunks(start, stop))
     return Contents(next(parts), parts)
 
 
-def _parts(records: Sequence[Record]) -> Iterator[Parts]:
-    """Lists of parts, about PART_BYTES together."""
+def _reusing(records: Sequence[Record]) -> Iterator[Parts]:
+    buffer = _take_buffer()
+    yield from _parts(records, buffer)
+    _buffers.append(buffer)
+
+
+def _reusing_range(record: Record, start: int, stop: int) -> Iterator[Parts]:
+    buffer = _take_buffer()
+    for chunk in record.chunks(start, stop, buffer):
+        yield (chunk,)
+    _buffers.append(buffer)
+
+
+def _take_buffer() -> memoryview:
+    try:
+        return _buffers.pop()
+    except IndexError:
+        return memoryview(bytearray(BUFFER_BYTES))
+
+
+def _parts(records: Sequence[Record], buffer: memoryview | None) -> Iterator[Parts]:
+    """Lists of parts, about PART_BYTES together. With a buffer they may lie in it and be overwritten by the next."""
     gathered: list[bytes | memoryview] = []
-    size = 0
+    size = used = 0
     at = 0
     while at < len(records):
-        if records[at].size > SMALL:
-            for chunk in records[at].chunks():
+        record = records[at]
+        if record.size > SMALL:
+            if buffer is not None and gathered and used + record.room > len(buffer):
+                yield gathered
+                gathered, size, used = [], 0, 0
+            for chunk in record.chunks(into=None if buffer is None else buffer[used:]):
                 gathered.append(chunk)
                 size += len(chunk)
-                if size >= PART_BYTES:
+                used += record.room
+                if size >= PART_BYTES or (buffer is not None and record.room > len(buffer)):
                     yield gathered
-                    gathered, size = [], 0
+                    gathered, size, used = [], 0, 0
             at += 1
             continue
         run = at
@@ -68,7 +114,7 @@ def _parts(records: Sequence[Record]) -> Iterator[Parts]:
         gathered += _joined(read_contents(records[run:at]))
         if size >= PART_BYTES:
             yield gathered
-            gathered, size = [], 0
+            gathered, size, used = [], 0, 0
     if gathered:
         yield gathered
 
@@ -96,6 +142,9 @@ def _joined(contents: Sequence[bytes | memoryview]) -> Iterator[bytes | memoryvi
 async def send(call: Call, contents: Contents) -> None:
     """Send a whole body behind a head that was sent. Raises what reading raises: the answer can only be broken off."""
     parts, rest = contents
+    if rest is not None and not parts:
+        await _send_directly(call, rest)
+        return
     while rest is not None:
         reading = call.run(next, rest, ())
         try:
@@ -111,3 +160,13 @@ async def send(call: Call, contents: Contents) -> None:
     for part in parts[:-1]:
         await call.part(part)
     await call.end(parts[-1] if parts else b"")
+
+
+async def _send_directly(call: Call, parts: Iterator[Parts]) -> None:
+    direct = call.direct
+    assert direct is not None, "asked before contents were left unread"
+    try:
+        await direct.send(call.run, parts)
+    except Exception:
+        call.started = direct.begun()  # what is wrong with the first part can still be said
+        raise

@@ -187,9 +187,10 @@ def _find(face: Face, sealed: Sealed, entry: str, time_us: int) -> Record:
 
 async def _answer(call: Call, record: Record) -> None:
     ranges: Header = (b"accept-ranges", b"bytes")
+    direct = call.direct is not None
     wanted = parse_range(call.header(b"range"), record.size)
     if wanted is None:
-        content = contents.NOTHING if call.method == "HEAD" else await call.run(contents.read, [record])
+        content = contents.NOTHING if call.method == "HEAD" else await call.run(contents.read, [record], direct)
         await records.answer_record(call, record, content, ranges)
         return
     start, stop = wanted
@@ -200,7 +201,9 @@ async def _answer(call: Call, record: Record) -> None:
             416, [ranges, (b"content-range", b"bytes */%d" % record.size), (b"x-reduct-error", message.encode())]
         )
         return
-    content = contents.NOTHING if call.method == "HEAD" else await call.run(contents.read_range, record, start, stop)
+    content = contents.NOTHING
+    if call.method != "HEAD":
+        content = await call.run(contents.read_range, record, start, stop, direct)
     await call.start(
         206,
         [
@@ -210,9 +213,9 @@ async def _answer(call: Call, record: Record) -> None:
             (b"content-length", b"%d" % (stop - start)),
         ],
     )
-    if call.face.observer is not None:
-        call.face.observer.read(call.values[0], record.entry, 1, 0 if call.method == "HEAD" else stop - start)
     if call.method == "HEAD":
         await call.end()
     else:
         await contents.send(call, content)
+    if call.face.observer is not None:
+        call.face.observer.read(call.values[0], record.entry, 1, 0 if call.method == "HEAD" else stop - start)

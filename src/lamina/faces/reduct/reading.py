@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from lamina.errors import InvalidArgument
+from lamina.errors import InvalidArgument, LaminaError
 from lamina.faces.reduct import batch1, contents, encode2, records
 from lamina.faces.reduct.headers import Header, number
 
@@ -77,40 +79,102 @@ class Taken:
 
     __slots__ = ("batch", "contents", "encoder")
 
-    def __init__(self, batch: Batch, encoder: Encoder, content: contents.Contents) -> None:
+    def __init__(self, batch: Batch, encoder: Encoder, content: contents.Contents | None) -> None:
         self.batch = batch
         self.encoder = encoder
-        self.contents = content
+        self.contents = content  # None: not read
+
+    def read(self, direct: bool) -> contents.Contents:
+        """Its contents. Blocks where they were not read. Raises Corrupt, NotFound."""
+        found, self.contents = self.contents, None
+        return contents.read(self.batch.records, direct) if found is None else found
+
+    def drop(self) -> None:
+        """Keep no contents."""
+        self.contents = None
 
 
-def _take(query: Query, make: Callable[[], Encoder], limits: BatchLimits, one: bool, bodies: bool) -> Taken:
-    """The next batch. Blocks. Raises what the condition raises in strict mode, Corrupt."""
+class Wish(NamedTuple):
+    """What is asked for of a query."""
+
+    one: bool  # record
+    bodies: bool
+    direct: bool  # where they are long
+
+
+def _take(query: Query, make: Callable[[], Encoder], limits: BatchLimits, wish: Wish) -> Taken:
+    """The next batch. Blocks. Raises what the condition raises in strict mode."""
     own = query.condition.directives
-    most = 1 if one else limits.records if own.batch_records is None else own.batch_records
+    most = 1 if wish.one else limits.records if own.batch_records is None else own.batch_records
     size = limits.content_bytes if own.batch_size is None else own.batch_size
     header_bytes = limits.header_bytes if own.batch_metadata_size is None else own.batch_metadata_size
     encoder = make()
-    batch = query.next_batch(max(most, 1), size if bodies else UNLIMITED, min(header_bytes, UNLIMITED), encoder.add)
+    batch = query.next_batch(
+        max(most, 1), size if wish.bodies else UNLIMITED, min(header_bytes, UNLIMITED), encoder.add
+    )
     if encoder.count != len(batch.records):  # one was measured and left for the next batch
         encoder = make()
         for record in batch.records:
             encoder.add(record)
-    return Taken(batch, encoder, contents.read(batch.records) if bodies else contents.NOTHING)
+    return Taken(batch, encoder, None if wish.bodies else contents.NOTHING)
 
 
-async def _next(call: Call, query: Query, make: Callable[[], Encoder], one: bool = False) -> Taken | None:
+def _take_ahead(query: Query, make: Callable[[], Encoder], limits: BatchLimits, wish: Wish) -> Taken:
+    """The same with its contents; what is wrong with these shows when they are asked for."""
+    taken = _take(query, make, limits, wish)
+    with contextlib.suppress(LaminaError, OSError):
+        taken.contents = taken.read(wish.direct)
+    return taken
+
+
+def _take_and_read(query: Query, make: Callable[[], Encoder], limits: BatchLimits, wish: Wish) -> Taken:
+    """The same. Raises Corrupt, too."""
+    taken = _take(query, make, limits, wish)
+    taken.contents = taken.read(wish.direct)
+    return taken
+
+
+async def _next(call: Call, query: Query, make: Callable[[], Encoder], wish: Wish) -> Taken | None:
     """The next batch; None: nothing to send. A continuous query is held until records come, a second at most."""
     face = call.face
-    bodies = call.method != "HEAD"
     until_ns = face.clock.monotonic_ns() + int(face.config.hold_s * NS_PER_S)
     while True:
-        taken = await call.run(_take, query, make, face.config.batch, one, bodies)
+        taken = await _prepared(call, query, wish)
+        if taken is None:
+            taken = await call.run(_take_and_read, query, make, face.config.batch, wish)
         if taken.batch.records:
             return taken
         left_ns = until_ns - face.clock.monotonic_ns()
         if not query.continuous or left_ns <= 0:
             return None
         await face.arrivals.wait(query, left_ns / NS_PER_S)
+
+
+async def _prepared(call: Call, query: Query, wish: Wish) -> Taken | None:
+    """The batch that was made ahead, if it is what is wished for. Raises what it failed with."""
+    prepared = call.face.ahead.pop(query)
+    if prepared is None:
+        return None
+    taken = await prepared.result()
+    if isinstance(taken, Exception):
+        raise taken
+    if prepared.key != wish:
+        query.give_back(taken.batch.records)
+        return None
+    if taken.contents is None:
+        taken.contents = await call.run(taken.read, wish.direct)
+    return taken
+
+
+def _prepare(call: Call, query: Query, make: Callable[[], Encoder], wish: Wish, sent: Taken) -> None:
+    """Have the next batch made, if there is one, while the client works on the one that was sent."""
+    if not (sent.batch.last or query.continuous):
+        face = call.face
+        face.ahead.prepare(query, wish, partial(_take_ahead, query, make, face.config.batch, wish), Taken.drop)
+
+
+def _wish(call: Call, one: bool = False) -> Wish:
+    return Wish(one, call.method != "HEAD", call.direct is not None)
 
 
 async def _answer(call: Call, taken: Taken, last: bool) -> None:
@@ -122,14 +186,14 @@ async def _answer(call: Call, taken: Taken, last: bool) -> None:
         (b"x-reduct-last", b"true" if last else b"false"),
     ]
     await call.start(200, headers)
+    if call.method == "HEAD":
+        await call.end()
+    else:
+        await contents.send(call, taken.read(call.direct is not None))
     observer = call.face.observer
     if observer is not None:
         for record in found:
             observer.read(call.values[0], record.entry, 1, 0 if call.method == "HEAD" else record.size)
-    if call.method == "HEAD":
-        await call.end()
-    else:
-        await contents.send(call, taken.contents)
 
 
 def _query_of_url(call: Call) -> Query:
@@ -143,13 +207,15 @@ def _query_of_url(call: Call) -> Query:
 
 async def answer_one(call: Call) -> None:
     """GET or HEAD ?q=: the next record of a v1 query."""
-    query = _query_of_url(call)
-    taken = await _next(call, query, Encoder1, one=True)
+    query, wish = _query_of_url(call), _wish(call, one=True)
+    taken = await _next(call, query, Encoder1, wish)
     if taken is None:
         await call.no_content()
         return
     last = b"true" if taken.batch.last else b"false"
-    await records.answer_record(call, taken.batch.records[0], taken.contents, (b"x-reduct-last", last))
+    content = taken.read(call.direct is not None)
+    await records.answer_record(call, taken.batch.records[0], content, (b"x-reduct-last", last))
+    _prepare(call, query, Encoder1, wish, taken)
 
 
 async def answer_batch1(call: Call) -> None:
@@ -157,11 +223,7 @@ async def answer_batch1(call: Call) -> None:
     if "q" not in call.query:
         raise InvalidArgument("'q' parameter is required for batched reads")
     query = _query_of_url(call)
-    taken = await _next(call, query, Encoder1)
-    if taken is None:
-        await call.no_content()
-    else:
-        await _answer(call, taken, taken.batch.last)
+    await _answer_next(call, query, Encoder1, ends=True)
 
 
 async def answer_batch2(call: Call) -> None:
@@ -174,9 +236,16 @@ async def answer_batch2(call: Call) -> None:
         raise InvalidArgument("Invalid query id")
     query = call.face.db.queries.get(id, f"io/{call.values[0]}")
     list_bytes = call.face.config.batch.list_bytes
-    taken = await _next(call, query, lambda: Encoder2(list_bytes))
+    # a continuous query has no last record: SDKs stop at one
+    await _answer_next(call, query, lambda: Encoder2(list_bytes), ends=not query.continuous)
+
+
+async def _answer_next(call: Call, query: Query, make: Callable[[], Encoder], ends: bool) -> None:
+    """Send the next batch. `ends`: whether the last record may be called so."""
+    wish = _wish(call)
+    taken = await _next(call, query, make, wish)
     if taken is None:
         await call.no_content()
-    else:
-        # a continuous query has no last record: SDKs stop at one
-        await _answer(call, taken, taken.batch.last and not query.continuous)
+        return
+    await _answer(call, taken, taken.batch.last and ends)
+    _prepare(call, query, make, wish, taken)

@@ -54,11 +54,16 @@ async def read(call: Call) -> None:
     entry = call.bucket().existing_entry(call.values[1])
     content = contents.NOTHING
     try:
+        direct = call.direct is not None
+        found = entry.try_read(time_us)
         if call.method == "HEAD":
-            found = entry.try_read(time_us)
             record = found if found is not None else await call.run(entry.read, time_us)
+        elif found is None:
+            record, content = await call.run(_find_and_read, entry, time_us, direct)
+        elif contents.is_long(found.size, direct):
+            record, content = found, contents.read([found], direct)
         else:
-            record, content = await call.run(_find_and_read, entry, time_us)
+            record, content = found, await call.run(contents.read, [found], direct)
     except NotFound:
         if time_us is not None and entry.is_claimed(time_us):
             where = f"{entry.bucket.name}/{entry.name}"
@@ -67,9 +72,9 @@ async def read(call: Call) -> None:
     await answer_record(call, record, content)
 
 
-def _find_and_read(entry: Entry, time_us: int | None) -> tuple[Record, contents.Contents]:
+def _find_and_read(entry: Entry, time_us: int | None, direct: bool) -> tuple[Record, contents.Contents]:
     record = entry.read(time_us)
-    return record, contents.read([record])
+    return record, contents.read([record], direct)
 
 
 def record_headers(record: Record) -> list[Header]:
@@ -87,14 +92,14 @@ async def answer_record(call: Call, record: Record, content: contents.Contents, 
     """One record as an answer; HEAD gets the size that GET would send."""
     headers = [*record_headers(record), *more, (b"content-length", b"%d" % record.size)]
     await call.start(200, headers)
-    observer = call.face.observer
-    if observer is not None:
-        sent = 0 if call.method == "HEAD" else record.size
-        observer.read(call.values[0], record.entry, 1, sent)
     if call.method == "HEAD":
         await call.end()
     else:
         await contents.send(call, content)
+    observer = call.face.observer
+    if observer is not None:
+        sent = 0 if call.method == "HEAD" else record.size
+        observer.read(call.values[0], record.entry, 1, sent)
 
 
 async def update(call: Call) -> None:

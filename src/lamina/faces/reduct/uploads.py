@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.engine.records.write import finish_all
 from lamina.errors import InvalidArgument, LaminaError, NotFound
-from lamina.faces.reduct.body import ENDED, TOO_LONG, TOO_SHORT, Body, Pouring
+from lamina.faces.reduct.body import ENDED, TOO_LONG, TOO_SHORT, Body, Wanting
 from lamina.faces.reduct.errors import Refused
 from lamina.faces.reduct.wanted import Wanted
 
@@ -55,9 +55,8 @@ async def store_one(
             write.set_content(content)
         else:
             body = Body(call, TOO_SHORT)
-            await _pour(call, body, write)
+            await body.pour([(write, size)], last=True)
             await body.finish()
-            await call.run(write.finish)
         await call.face.commits.add(bucket, [write])
     except BaseException:
         await _abort(call, [write])
@@ -79,20 +78,6 @@ async def _whole(call: Call, message: Mapping[str, Any], size: int) -> bytes:
     if length != size:
         raise Refused(400, TOO_SHORT if length < size else TOO_LONG)
     return b"".join(parts)
-
-
-async def _pour(call: Call, body: Body, write: Write) -> None:
-    pouring = Pouring(call)
-    missing = write.size
-    try:
-        while missing:
-            chunk = await body.some(missing)
-            missing -= len(chunk)
-            await pouring.add(write, chunk)
-        await pouring.drain()
-    except BaseException:
-        await _settle(pouring.wait())
-        raise
 
 
 async def store_batch(call: Call, bucket: Bucket | None, wanted: Sequence[Wanted]) -> list[LaminaError | None]:
@@ -194,34 +179,31 @@ async def _receive_all(
 ) -> None:
     """Take each content in turn, skip those without a write, and commit."""
     body = Body(call, ENDED)
-    pouring = Pouring(call)
     complete: list[Write] = []
     large: list[Write] = []
     inline_bytes = 0
-    try:
-        for item, write in zip(wanted, writes, strict=True):
-            if write is None:
-                await body.skip(item.size)
-            elif write.inline:
-                content = body.at_hand(item.size)
-                write.set_content(await body.take(item.size) if content is None else content)
-                complete.append(write)
-                inline_bytes += item.size
-                if inline_bytes >= COMMIT_BYTES and bucket is not None:
-                    await call.face.commits.add(bucket, complete)
-                    complete, inline_bytes = [], 0
-            else:
-                missing = item.size
-                while missing:
-                    chunk = await body.some(missing)
-                    missing -= len(chunk)
-                    await pouring.add(write, chunk)
-                large.append(write)
-        await body.finish()
-        await pouring.drain()
-    except BaseException:
-        await _settle(pouring.wait())
-        raise
+    at = 0
+    while at < len(wanted):
+        item, write = wanted[at], writes[at]
+        at += 1
+        if write is None:
+            await body.skip(item.size)
+        elif write.inline:
+            content = body.at_hand(item.size)
+            write.set_content(await body.take(item.size) if content is None else content)
+            complete.append(write)
+            inline_bytes += item.size
+            if inline_bytes >= COMMIT_BYTES and bucket is not None:
+                await call.face.commits.add(bucket, complete)
+                complete, inline_bytes = [], 0
+        else:
+            run: list[Wanting] = [(write, item.size)]
+            while at < len(wanted) and ((following := writes[at]) is None or not following.inline):
+                run.append((following, wanted[at].size))
+                at += 1
+            await body.pour(run, last=False)
+            large += [write for write, _ in run if write is not None]
+    await body.finish()
     if large:
         await call.run(finish_all, large)
         complete += large

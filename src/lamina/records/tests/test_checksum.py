@@ -44,6 +44,21 @@ class Store:
         self.calls.append((where - self.where, length))
         return bytes(self.data[where : where + length])
 
+    def read_into(self, file, where, buffer):
+        buffer[:] = self.read(file, where, len(buffer))
+
+    def get_into(self, room, *range):
+        """What comes piece by piece through a buffer of so many bytes, which is spoilt before each."""
+        buffer = memoryview(bytearray(room))
+        pieces = self.chunks(*range, into=(self.read_into, buffer))
+        found = b""
+        while True:
+            buffer[:] = bytes(room)
+            piece = next(pieces, None)
+            if piece is None:
+                return found
+            found += piece
+
     def chunks(self, *range, **more):
         row = (self.file, self.where, len(self.content), self.stored, self.crc, self.codec)
         return chunks(self.read, *row, *range, **more)
@@ -70,6 +85,20 @@ def test_any_range_is_the_slice_of_the_content(size, codec, edges, part):
     assert all(0 < len(piece) <= max(part, CHUNK) for piece in pieces)
     assert store.get() == store.content
     assert store.get(start) == store.content[start:]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    size=sizes,
+    codec=st.sampled_from([RAW, ZSTD]),
+    edges=st.tuples(st.integers(0, 600_001), st.integers(0, 600_001)),
+    room=st.sampled_from([CHUNK, 3 * CHUNK + 12, 3 * CHUNK + 13, 1 << 20]),
+)
+def test_through_a_buffer_come_the_same_bytes(size, codec, edges, room):
+    store = Store(LONG[:size], codec)
+    start, stop = sorted(min(edge, size) for edge in edges)
+    assert store.get_into(room, start, stop) == store.get(start, stop)
+    assert store.get_into(room) == store.content
 
 
 def test_a_range_reads_only_the_chunks_it_touches():
@@ -118,6 +147,8 @@ def test_every_flipped_bit_of_the_stored_content_is_found(size, file):
             name = "log: offset" if file == 0 else r"segments/payload/07/00000007\.dat: offset"
             with pytest.raises(Corrupt, match=name):
                 store.get(part=part)
+            with pytest.raises(Corrupt, match=name):
+                store.get_into(part + 64)
         store.data[spot] = (bytes(store.where) + LONG[:size] + array(LONG[:size]))[spot]
     assert store.get() == LONG[:size]
 

@@ -471,8 +471,12 @@ def test_places_outside_of_a_file_are_told_and_ask_for_no_memory():
         payloads.read(file, where, 1 << 50)
     with pytest.raises(Corrupt, match="offset 4097"):
         payloads.read(file, where + 1, 3)
+    with pytest.raises(Corrupt, match="offset 4097"):
+        payloads.read_into(file, where + 1, memoryview(bytearray(3)))
     with pytest.raises(NotFound, match=r"payload/63/00000063\.dat"):
         payloads.read(99, FIRST, 1)
+    with pytest.raises(NotFound, match=r"payload/63/00000063\.dat"):
+        payloads.read_into(99, FIRST, memoryview(bytearray(1)))
     with pytest.raises(NotFound):
         payloads.size(99)
     assert payloads.size(file) == FIRST + 3
@@ -483,6 +487,9 @@ def test_a_file_is_read_while_it_grows():
     for n in range(5):
         file, where, _ = put(payloads, NOISE[n : n + 100])
         assert payloads.read(file, where, 100) == NOISE[n : n + 100]
+        buffer = bytearray(100)
+        payloads.read_into(file, where, memoryview(buffer))
+        assert buffer == NOISE[n : n + 100]
 
 
 def test_a_newer_format_is_refused_and_a_damaged_header_is_not():
