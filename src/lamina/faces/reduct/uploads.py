@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from lamina.engine.records.entry import Entry
     from lamina.engine.records.write import Write
     from lamina.faces.reduct.call import Call
+    from lamina.faces.reduct.commits import Done
+    from lamina.faces.reduct.records import Described
     from lamina.records.labels import LabelSet
 
 COMMIT_BYTES = 8 << 20
@@ -64,6 +66,32 @@ async def store_one(
         raise
     if call.face.observer is not None:
         call.face.observer.wrote(bucket.name, name, 1, size)
+
+
+def take_one(
+    call: Call, bucket: Bucket, name: str, time_us: int, described: Described, body: bytes, done: Done
+) -> bool:
+    """`store_one` of a content that is there already; False, and nothing is kept: something must be waited for, or the
+    body has another length."""
+    size, content_type, labels = described
+    entry = bucket.find_entry(name)
+    if entry is None or size != len(body):
+        return False
+    write = bucket.try_open_write(entry, time_us, size, labels, content_type)
+    if write is None:
+        return False
+    if not write.inline:
+        write.abort()
+        return False
+    write.set_content(body)
+
+    def committed(error: BaseException | None) -> None:
+        if error is None and call.face.observer is not None:
+            call.face.observer.wrote(bucket.name, name, 1, size)
+        done(error)
+
+    call.face.commits.call(bucket, write, committed)
+    return True
 
 
 async def _whole(call: Call, message: Mapping[str, Any], size: int) -> bytes:
