@@ -13,8 +13,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+from lamina.engine.records.batch import Batch
 from lamina.engine.records.bucket import Bucket
-from lamina.engine.records.write import Commit, Write
+from lamina.engine.records.commit import Commit
+from lamina.engine.records.write import Write
 
 log = logging.getLogger("lamina.reduct")
 
@@ -35,7 +37,7 @@ class _Waiting(NamedTuple):
 
 class _Submission(NamedTuple):
     bucket: Bucket
-    writes: list[Write]
+    writes: list[Write | Batch]
     waiting: list[_Waiting]
 
 
@@ -52,7 +54,7 @@ class Commits:
         self._woken = False  # a wake-up of the loop is on its way
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def add(self, bucket: Bucket, writes: list[Write]) -> asyncio.Future[None]:
+    def add(self, bucket: Bucket, writes: list[Write | Batch]) -> asyncio.Future[None]:
         """Commit these at the end of this tick; done when they are durable and readable.
 
         Fails with what the commit failed with; the claims of the writes are free then."""
@@ -78,10 +80,10 @@ class Commits:
             loop = self._loop = asyncio.get_running_loop()
         return loop
 
-    def _gather(self, bucket: Bucket, writes: list[Write], waiting: _Waiting) -> None:
+    def _gather(self, bucket: Bucket, writes: list[Write | Batch], waiting: _Waiting) -> None:
         if not self._gathered:
             self._running().call_soon(self._submit)
-        key: object = writes[0].entry if len(writes) == 1 else waiting
+        key: object = waiting if len(writes) > 1 or isinstance(writes[0], Batch) else writes[0].entry
         gathered = self._gathered.get(key)
         if gathered is None:
             self._gathered[key] = _Submission(bucket, writes, [waiting])
