@@ -16,18 +16,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lamina.random import SystemRandom
-from lamina.server.heads import encode, refusal
+from lamina.server.heads import Header, encode, encode_constant, refusal
 
 if TYPE_CHECKING:
+    from lamina.server.known import Head
     from lamina.server.protocol import Protocol
 
 log = logging.getLogger("lamina.server")
 
 Message = MutableMapping[str, Any]
+
+Reply = Callable[[int, Sequence[Header], bytes], None]
+"""Answers a request as a whole, once, on the loop: status, headers with the body's content-length, body."""
+
+Take = Callable[[Message, dict[str, Any], bytes, Reply], bool]
+"""What an application offers beside ASGI, as its attribute `take`, for requests that are there as a whole: scope, memo
+(see Head), body, and the way to answer, now or later. False: nothing was done, ask by ASGI instead."""
 
 JOIN_BYTES = 64 << 10
 """Smaller pieces are joined, of a body or with the head: copying costs less than another round."""
@@ -58,6 +66,7 @@ class Exchange:
         "disconnected",
         "expecting",
         "given_up",
+        "head",
         "head_only",
         "keep_alive",
         "more",
@@ -69,12 +78,11 @@ class Exchange:
         "wanted",
     )
 
-    def __init__(
-        self, protocol: Protocol, scope: Message, announced: int, *, keep_alive: bool, expecting: bool
-    ) -> None:
+    def __init__(self, protocol: Protocol, scope: Message, head: Head, *, keep_alive: bool, expecting: bool) -> None:
         self._protocol = protocol
         self.scope = scope
-        self.announced = announced  # bytes of body, or UNKNOWN
+        self.head = head
+        self.announced = head.length  # bytes of body, or UNKNOWN
         self.keep_alive = keep_alive
         self.expecting = expecting  # the client waits for 100 Continue
         self.head_only = scope["method"] == "HEAD"
@@ -155,6 +163,37 @@ class Exchange:
             await self._waiter
         finally:
             self._waiter = None
+
+    # -- an application that takes a request as a whole
+
+    def offer(self, take: Take) -> bool:
+        """The request has been read to its end: whether the application answers it by `reply`."""
+        chunks = self._chunks
+        if self._protocol.flow.write_paused:  # earlier answers are not read: ASGI waits for that
+            return False
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        try:
+            return take(self.scope, self.head.memo, body, self.reply)
+        except Exception as error:
+            self._fail("failed", error)
+            return True
+
+    def reply(self, status: int, headers: Sequence[Header], body: bytes = b"") -> None:
+        """See Reply. What it is told about a connection that is gone goes nowhere."""
+        if self.disconnected:
+            return
+        protocol = self._protocol
+        try:
+            if self.keep_alive and not body and type(headers) is tuple:
+                head = encode_constant(status, headers, protocol.server_state.default_headers)
+            else:
+                head = self._head({"status": status, "headers": headers})
+        except ValueError as error:
+            self._fail("failed", error)
+            return
+        self.started = True
+        protocol.transport.write(head if self.head_only else head + body)
+        self._finish()
 
     # -- the application
 

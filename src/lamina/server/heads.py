@@ -98,6 +98,27 @@ def encode(status: int, headers: Iterable[Header], own: list[Header], last: byte
     return head
 
 
+class _Constant(NamedTuple):
+    """A head that was encoded, and what it was made of."""
+
+    status: int
+    headers: tuple[Header, ...]
+    own: list[Header]
+    head: bytes
+
+
+_constant = _Constant(0, (), [], b"")
+
+
+def encode_constant(status: int, headers: tuple[Header, ...], own: list[Header]) -> bytes:
+    """`encode` of headers that are the same tuple again and again: encoded once, until `own` changes."""
+    global _constant
+    found = _constant
+    if found.headers is not headers or found.own is not own or found.status != status:
+        found = _constant = _Constant(status, headers, own, encode(status, headers, own))
+    return found.head
+
+
 def error_body(message: str) -> bytes:
     """The JSON body of an error (contract reductstore 1.3)."""
     return json.dumps({"detail": message.replace('"', "'")}, ensure_ascii=False).encode()

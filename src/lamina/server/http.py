@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -17,9 +17,10 @@ from lamina.errors import InvalidArgument, PermissionDenied
 from lamina.observe import Counter, Registry, Timer
 from lamina.ops.health import Watched, health
 from lamina.ops.metrics import CONTENT_TYPE, Metrics
-from lamina.server.clientip import client_ip
+from lamina.server.clientip import FORWARDED, client_ip
 from lamina.server.cors import PREFLIGHT, Cors
 from lamina.server.encoding import Inflated, coding_of, plain_headers
+from lamina.server.exchange import Reply, Take
 from lamina.server.heads import error_body, error_value
 from lamina.server.limits import HttpLimits
 from lamina.server.ratelimit import RateLimiter, RateLimits
@@ -35,13 +36,15 @@ block."""
 
 
 Face = Callable[[Scope, Receive, Send], Awaitable[None]]
-"""An ASGI application for everything but the paths of this one."""
+"""An ASGI application for everything but the paths of this one. It may have a `take` (see exchange.Take), too."""
 
 Header = tuple[bytes, bytes]
 
 STARTING = "The server is starting up, please try again later"
 NO_CORS, NO_RATES, LIMITS = Cors(), RateLimits(), HttpLimits()
 OWN_PATHS = ("/alive", "/ready", "/metrics")
+LONG_WAY = frozenset((b"origin", b"content-encoding", b"transfer-encoding", *FORWARDED))
+"""Headers of requests that `take` leaves to ASGI."""
 
 
 class Answer(NamedTuple):
@@ -73,6 +76,7 @@ class App:
         self._guarded = False
         self._db: Watched | None = None
         self._face: Face | None = None
+        self._take: Take | None = None
         self._authenticate: Authenticate | None = None  # None: no authentication
         self._registry = registry
         self._clock = clock
@@ -92,6 +96,8 @@ class App:
         self._authenticate = authenticate
         self._metrics.db = db
         self._face = face
+        if self._limiter is None:
+            self._take = getattr(face, "take", None)
         self._db = db
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,6 +114,28 @@ class App:
             status = answer.status
             await _send(answer, scope["method"], send, self._cors_headers(fields))
         self._count(name, status, self._clock.monotonic_ns() - began)
+
+    def take(self, scope: Scope, memo: dict[str, Any], body: bytes, reply: Reply) -> bool:
+        """See exchange.Take: passed on to the face where nothing that stands before it has a say."""
+        take = self._take
+        if take is None or scope["path"] in OWN_PATHS or not (memo.get("plain") or self._is_plain(scope, memo)):
+            return False
+        clock = self._clock
+        began = clock.monotonic_ns()
+
+        def counted(status: int, headers: Sequence[Header], body: bytes) -> None:
+            reply(status, headers, body)
+            self._count("other", status, clock.monotonic_ns() - began)
+
+        return take(scope, memo, body, counted)
+
+    def _is_plain(self, scope: Scope, memo: dict[str, Any]) -> bool:
+        """Whether these headers pass unchanged; remembered with them if so."""
+        fields = dict(scope["headers"])
+        plain = LONG_WAY.isdisjoint(fields) and self._check(scope, fields) is None
+        if plain:
+            memo["plain"] = True
+        return plain
 
     def _count(self, path: str, status: int, took_ns: int) -> None:
         counter = self._counters.get((path, status))

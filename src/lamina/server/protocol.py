@@ -17,8 +17,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from lamina.server.deadlines import Stage, Watch
 from lamina.server.direct import EXTENSION, Direct
-from lamina.server.exchange import UNKNOWN, Exchange
+from lamina.server.exchange import UNKNOWN, Exchange, Take
 from lamina.server.heads import refusal
+from lamina.server.known import Head, Known, Request
 from lamina.server.limits import HttpLimits
 
 log = logging.getLogger("lamina.server")
@@ -60,19 +61,21 @@ class Refused(Exception):
 
 def protocol_class(limits: HttpLimits) -> type[Protocol]:
     """The class to give to uvicorn, which makes an instance per connection."""
-    return type("Protocol", (Protocol,), {"limits": limits})
+    return type("Protocol", (Protocol,), {"limits": limits, "known": Known(limits.target_bytes)})
 
 
 class Protocol(HttpToolsProtocol):
     """One connection. All on the loop's thread."""
 
     limits: ClassVar[HttpLimits] = HttpLimits()
+    known: ClassVar[Known] = Known(HttpLimits().target_bytes)
 
     parser: Any  # None when the connection is lost
     headers: list[tuple[bytes, bytes]]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self.take: Take | None = getattr(self.app, "take", None)
         self.watch = Watch()
         self._reading = BETWEEN
         self._refused: Refused | None = None  # by a callback of the parser
@@ -116,6 +119,13 @@ class Protocol(HttpToolsProtocol):
             if not data:
                 return
             size = len(data)
+        block: bytes | None = None
+        if self._active is None and self._reading == BETWEEN and not self._surplus:
+            found = self.known.find(data)
+            if isinstance(found, Request):
+                self._take_whole(found)
+                return
+            block = found
         self._read = size
         body = self.cycle
         before = body.received if body is not None else 0
@@ -129,6 +139,8 @@ class Protocol(HttpToolsProtocol):
                 self.refuse(400, f"Invalid HTTP request: {error}")
             return
         if self._start is not None:
+            if block is not None:
+                self._keep(block, self._start)
             self._begin()
         if self._reading != BETWEEN:
             self._check_unfinished(size, body, before)
@@ -173,14 +185,41 @@ class Protocol(HttpToolsProtocol):
                 else:
                     return
 
+    def _take_whole(self, request: Request) -> None:
+        """As the parser's callbacks do, for a request that is all there and whose header lines are known."""
+        self._begun += 1
+        method, raw_path, query, head, body = request
+        exchange = Exchange(
+            self, self._scope(method, raw_path, query, head, "1.1"), head, keep_alive=True, expecting=False
+        )
+        if body:
+            exchange.feed(body)
+        exchange.more = False
+        self.cycle = self._active = self._start = exchange
+        self._begin()
+
+    def _keep(self, block: bytes, exchange: Exchange) -> None:
+        """Know header lines again where they say nothing but what a plain request says."""
+        if (
+            exchange.announced != UNKNOWN
+            and exchange.keep_alive
+            and not exchange.expecting
+            and b"upgrade" not in exchange.head.fields
+            and exchange.scope["http_version"] == "1.1"
+        ):
+            self.known.keep(block, exchange.head)
+
     def _begin(self) -> None:
         """Answer a request whose head was complete: behind the read, so that a short body is there already.
 
-        The exchange takes its task out of the set by itself, which is cheaper than a callback. One that is cancelled
-        before it began stays there; only the end of the server cancels.
+        What is there as a whole is offered as a whole first: no task, no messages. The exchange takes its task out of
+        the set by itself, which is cheaper than a callback. One that is cancelled before it began stays there; only
+        the end of the server cancels.
         """
         exchange, self._start = self._start, None
         if exchange is not None:
+            if self.take is not None and not exchange.more and exchange.offer(self.take):
+                return
             task = self.loop.create_task(exchange.run(self.app))
             exchange.task = task
             self.tasks.add(task)
@@ -245,14 +284,16 @@ class Protocol(HttpToolsProtocol):
         if version not in ("1.1", "1.0"):
             raise Refused(400, f"HTTP/{version} is not spoken here")
         announced = self._announced(fields, version)
+        head = Head(headers, fields, announced)
         if parser.should_upgrade() and (announced or b"upgrade" not in fields):
             raise Refused(400, "CONNECT, and an upgrade of a request with a body, are not taken")
         if self._surplus:
             raise Refused(503, f"Too many connections: at most {limits.connections} are served")
+        method = parser.get_method()
         exchange = Exchange(
             self,
-            self._scope(fields, version),
-            announced,
+            self._scope(_METHODS.get(method) or method.decode("ascii"), *self._target(), head, version),
+            head,
             keep_alive=version == "1.1" and parser.should_keep_alive(),
             expecting=b"expect" in fields and announced != 0 and fields[b"expect"].lower() == b"100-continue",
         )
@@ -273,12 +314,15 @@ class Protocol(HttpToolsProtocol):
             raise Refused(400, "Transfer-Encoding: only chunked is taken, of HTTP/1.1")
         return UNKNOWN
 
-    def _scope(self, fields: dict[bytes, bytes], version: str) -> dict[str, Any]:
-        method = self.parser.get_method()
+    def _target(self) -> tuple[bytes, bytes]:
+        """Path and query of the request being read."""
         raw_path, _, query = self.url.partition(b"?")
         if not raw_path.startswith(b"/") or b"#" in self.url:
             parsed = httptools.parse_url(self.url)
             raw_path, query = parsed.path or b"", parsed.query or b""
+        return raw_path, query
+
+    def _scope(self, method: str, raw_path: bytes, query: bytes, head: Head, version: str) -> dict[str, Any]:
         path = raw_path.decode("ascii")
         return {
             "type": "http",
@@ -287,12 +331,12 @@ class Protocol(HttpToolsProtocol):
             "server": self.server,
             "client": self.client,
             "scheme": self.scheme,
-            "method": _METHODS.get(method) or method.decode("ascii"),
+            "method": method,
             "root_path": "",
             "path": unquote(path) if "%" in path else path,
             "raw_path": raw_path,
             "query_string": query,
-            "headers": self.headers,
+            "headers": head.headers,
             "extensions": self._extensions,
         }
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.catalog.rows import BucketRow
 from lamina.engine.records import changes, quota, tree
+from lamina.engine.records.batch import Batch, Kind, try_open
+from lamina.engine.records.commit import Commit, commit
 from lamina.engine.records.entry import Entry, selected
 from lamina.engine.records.settings import BucketInfo, BucketSettings, EntryInfo
-from lamina.engine.records.write import Commit, Write, check_alive, commit
+from lamina.engine.records.write import Write, check_alive
 from lamina.errors import InvalidArgument, LaminaError, NotFound
 from lamina.records import ops
 from lamina.records.blocks import BlockLimits
@@ -178,46 +180,17 @@ class Bucket:
         """`open_write` without waiting for anything; None: it would, so call open_write on another thread."""
         return self._open(entry.slot, time_us, size, labels, content_type, False)
 
-    def try_open_many(self, entry: Entry, records: Sequence[tuple[int, int, str, LabelSet]]) -> list[Write] | None:
-        """`try_open_write` of many records of an entry, each (time, size, content type, labels), at half the cost.
+    def try_open_batch(
+        self, entry: Entry, times: list[int], kinds: Sequence[Kind], chosen: Sequence[int] | None = None
+    ) -> Batch | None:
+        """`try_open_write` of many inline records of an entry: times, and for each which of `kinds` it is; `chosen`
+        None: all are kinds[0].
 
         All or none: None where one of them needs a closer look, because its time is not behind everything the entry
-        has, because there is no room, or because it is refused. Open them one by one then."""
-        writes: list[Write] = []
-        need = largest = described = 0
-        last = -1
-        labels, content_type = None, ""
-        try:
-            slot = entry.slot
-            if slot.meta or self.store.must_wait() or self.settings.quota_type == "HARD":
-                return None
-            for time_us, size, type, mine in records:
-                if time_us <= last:
-                    return None
-                last = time_us
-                if mine is not labels or type != content_type:
-                    labels, content_type = mine, type
-                    described, _ = self._describe(mine, type)
-                base = described + time_length(time_us)
-                claimed = size + base + LONGEST_OFFSETS
-                need += claimed
-                if size > largest:
-                    largest = size
-                writes.append(Write(self, slot, time_us, size, mine, type, base, claimed))
-            if last > LAST_TIME:
-                return None
-            quota.refuse(self, need)
-            self.store.check_writable(largest)
-            check_alive(slot)
-        except LaminaError:
-            return None
-        times = [write.time_us for write in writes]
-        if not times or not quota.claim(self, need, largest, wait=False):
-            return None
-        if not changes.claim_behind(slot, times):  # last: a claim of times leaves a mark, one of room does not
-            self.release(slot, [], need)
-            return None
-        return writes
+        has, because there is no room, because it is not inline, or because it is refused. Open them one by one
+        then."""
+        slot = self.slots.get(entry.name)
+        return None if slot is None else try_open(self, slot, times, kinds, chosen)
 
     def open_write(self, entry: Entry, time_us: int, size: int, labels: LabelSet, content_type: str) -> Write:
         """Claim a time and room for a record of an existing entry.
@@ -264,7 +237,7 @@ class Bucket:
         with self.lock:
             self.load -= claimed
 
-    def commit_writes(self, writes: Sequence[Write]) -> Commit:
+    def commit_writes(self, writes: Sequence[Write | Batch]) -> Commit:
         """Queue records whose contents are there; wait for what is returned, or give it a callback. Records of one
         call become readable together, unless they are more than 32 MiB. Raises Unavailable, NoSpace, Closed."""
         return commit(writes, self.store.submit)
@@ -279,6 +252,10 @@ class Bucket:
                 self._described.clear()
             self._described[key] = found
         return found
+
+    def described_length(self, labels: LabelSet, content_type: str) -> int:
+        """Bytes that the contract counts for these. Raises InvalidArgument above the limits."""
+        return self._describe(labels, content_type)[0]
 
     def tables(self, labels: LabelSet, content_type: str) -> bytes:
         """The tables of an op with this one label set and content type."""

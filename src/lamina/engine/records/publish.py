@@ -30,7 +30,6 @@ class AppendNote:
     """Rides on an APPEND op."""
 
     __slots__ = (
-        "bases",
         "claimed",
         "contents",
         "entry",
@@ -41,7 +40,6 @@ class AppendNote:
         "replaced",
         "rows",
         "sets",
-        "sizes",
         "times",
         "types",
     )
@@ -51,8 +49,6 @@ class AppendNote:
         entry: EntrySlot,
         rows: bytes,
         times: list[int],
-        sizes: list[int],
-        bases: list[int],
         sets: list[LabelSet],
         types: list[str],
         limits: BlockLimits,
@@ -60,10 +56,8 @@ class AppendNote:
         claimed: int,
     ) -> None:
         self.entry = entry
-        self.rows = rows
+        self.rows = rows  # as in the op
         self.times = times
-        self.sizes = sizes
-        self.bases = bases
         self.sets = sets
         self.types = types
         self.limits = limits
@@ -209,31 +203,39 @@ class RecordPublisher:
         entry = note.entry
         state = entry.state
         plan = note.plan
-        if plan is None:
-            plan = note.plan = entry.blocks.plan_add(note.times, note.sizes, note.bases, note.limits)
+        blocks = entry.blocks
         base = position + note.contents
         if len(note.times) == 1:
-            time_us, size, where, stored, _, crc, file, *_ = ops.ONE.unpack(note.rows)
-            if not file:
-                where += base
+            time_us, size, where, stored, _, crc, file, described, *_ = ops.ONE.unpack(note.rows)
+            if plan is None:
+                plan = note.plan = blocks.plan_add((time_us,), (size,), (described,), note.limits)
             if file:
                 entry.bucket.files.add(file)
+            else:
+                where += base
             row = (time_us, size, where, stored, seq, crc, file, plan.metas[0])
             after = state.append_one(row, note.sets[0], note.types[0], seq)
         else:
             rows = np.frombuffer(note.rows, ROW).copy()
+            if plan is None:
+                plan = note.plan = blocks.plan_many(rows["time"], rows["size"], rows["meta"], note.limits)
+            size = int(rows["size"].sum())
             rows["seq"] = seq
             rows["meta"] = plan.metas
-            entry.bucket.files.update(rows["file"].tolist())
-            rows["where"] += np.where(rows["file"] == 0, np.uint64(base), np.uint64(0))
+            files = rows["file"]
+            if files.any():
+                entry.bucket.files.update(files.tolist())
+                rows["where"] += np.where(files == 0, np.uint64(base), np.uint64(0))
+            else:
+                rows["where"] += np.uint64(base)
             after = state.append(rows, note.sets, note.types, seq)
-        after.tail.inline += sum(note.sizes)  # a bound, whether inline or not: it only says when to seal
+        after.tail.inline += size  # a bound, whether inline or not: it only says when to seal
         if entry.meta:
             after, plan = self._replace_attachments(note, plan, after, seq)
         self._swap(entry, after, plan, note.claimed)
         note.claimed = 0
         self.records_written += len(note.times)
-        self.bytes_written += sum(note.sizes)
+        self.bytes_written += size
         entry.release(note.times)
 
     def _replace_attachments(

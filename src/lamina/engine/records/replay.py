@@ -237,8 +237,6 @@ class RecordReplay:
             slot,
             rows.tobytes(),
             rows["time"].tolist(),
-            rows["size"].tolist(),
-            rows["meta"].tolist(),
             list(found.sets),
             list(found.types),
             found.limits,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lamina.access import ANONYMOUS_FULL, Tokens
+from lamina.errors import LaminaError
 from lamina.faces.reduct.ahead import Ahead
 from lamina.faces.reduct.arrivals import Arrivals
 from lamina.faces.reduct.call import Call, Receive, Send
@@ -45,6 +47,10 @@ PAGE_HEADERS: list[Header] = [
 ]
 
 
+Reply = Callable[[int, Sequence[Header], bytes], None]
+"""Status, headers with the body's content-length, body."""
+
+
 class Face:
     """One HTTP face of one open database. Used on one event loop; `close` when no request is under way any more.
 
@@ -80,11 +86,8 @@ class Face:
         self.ahead: Ahead[Taken] = Ahead(self.threads)
         self.began_ns = db.clock.monotonic_ns()
         self.base_headers: list[Header] = [(b"x-reduct-api", API_VERSION.encode()), (b"server", SERVER.encode())]
-        self.done: dict[str, Any] = {
-            "type": "http.response.start",
-            "status": 200,
-            "headers": [*self.base_headers, (b"content-length", b"0")],
-        }
+        self.done_headers = (*self.base_headers, (b"content-length", b"0"))
+        self.done: dict[str, Any] = {"type": "http.response.start", "status": 200, "headers": self.done_headers}
 
     def close(self) -> None:
         """Finish what was begun on other threads."""
@@ -92,15 +95,53 @@ class Face:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call = Call(self, scope, receive, send)
-        if self.observer is None:
-            await self._serve(call)
-            return
         began = self.clock.monotonic_ns()
         try:
             await self._serve(call)
         finally:
-            ip = client_ip(scope)
+            self._observe(call, began)
+
+    def take(self, scope: Scope, memo: dict[str, Any], body: bytes, reply: Reply) -> bool:
+        """Answer a request that is there as a whole by `reply(status, headers, body)`, on the loop, at once or later;
+        False: nothing was done, call this object instead. `memo`: a place for what follows from the headers alone.
+
+        What is refused is refused by the other way, which finds the same again."""
+        method = scope["method"]
+        match = self.router.match(scope["raw_path"], method)
+        route = match.routes.get(method)
+        if route is None or route.taker is None:
+            return False
+        call = Call(self, scope, _no_receive, _no_send)
+        call.values = match.values
+        began = self.clock.monotonic_ns()
+
+        def done(error: BaseException | None) -> None:
+            if error is None:
+                call.status = 200
+                reply(200, self.done_headers, b"")
+            else:
+                call.status, headers, text = call.failure(error)
+                length = (b"content-length", b"%d" % len(text))
+                reply(call.status, [*self.base_headers, *headers, length], text)
+            self._observe(call, began)
+
+        try:
+            if self.guard is not None and route.right != "none":
+                principal = self.guard.try_identify(scope, call.headers)
+                if principal is None:
+                    return False
+                call.principal = principal
+                check(principal, route.right, match.values)
+            return route.taker(call, memo, body, done)
+        except LaminaError:
+            return False
+
+    def _observe(self, call: Call, began: int) -> None:
+        """Tell the observer of a call that was answered."""
+        if self.observer is not None:
+            scope = call.scope
             took_us = (self.clock.monotonic_ns() - began) // 1000
+            ip = client_ip(scope)
             self.observer.call(call.principal.name, call.method, scope["path"], ip, call.status, call.message, took_us)
 
     async def _serve(self, call: Call) -> None:
@@ -137,3 +178,11 @@ class Face:
             raise Refused(404, "Not found")
         else:
             await call.answer(405)
+
+
+async def _no_receive() -> Scope:
+    raise AssertionError("the whole body is there already")
+
+
+async def _no_send(message: Scope) -> None:
+    raise AssertionError("the answer goes by `reply`")

@@ -6,7 +6,7 @@ Values repeat from batch to batch, so what one says is remembered by its bytes.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from operator import itemgetter
+from operator import lt
 
 from lamina.errors import InvalidArgument
 from lamina.faces.reduct.headers import (
@@ -19,7 +19,7 @@ from lamina.faces.reduct.headers import (
     number,
     visible,
 )
-from lamina.faces.reduct.wanted import Wanted
+from lamina.faces.reduct.wanted import Kind, Run, Wanted
 from lamina.records.labels import LabelSet
 
 TIME_PREFIX = b"x-reduct-time-"
@@ -29,30 +29,38 @@ _NAME_ALSO = ',="'
 """Characters that would end a label's name."""
 
 
-_values: dict[bytes, tuple[int, str, LabelSet]] = {}
+_values: dict[bytes, Kind] = {}
 _suffixes: dict[tuple[str, LabelSet], bytes] = {}
 
 
+def parse_run(headers: Iterable[Header], entry: str) -> Run:
+    """The records of a write of an entry, by time. Raises InvalidArgument."""
+    found = [header for header in headers if header[0].startswith(TIME_PREFIX)]
+    texts = [name[len(TIME_PREFIX) :] for name, _ in found]
+    if texts and b"".join(texts).isdigit() and max(map(len, texts)) < 20 and all(texts):
+        times = list(map(int, texts))
+        numbers: dict[bytes, int] = {}
+        chosen = [numbers.setdefault(value, len(numbers)) for _, value in found]
+        kinds = [_values.get(value) or _parse_value(value) for value in numbers]
+    else:  # header by header, so that the first that is none is told
+        times, kinds, chosen = [], [], list(range(len(found)))
+        for name, value in found:
+            times.append(_time(name))
+            kinds.append(_parse_value(value))
+    if not all(map(lt, times, times[1:])):
+        order = sorted(range(len(times)), key=times.__getitem__)
+        times, chosen = [times[i] for i in order], [chosen[i] for i in order]
+    return Run(entry, times, kinds, chosen if len(kinds) > 1 else None)
+
+
 def parse_items(headers: Iterable[Header], entry: str) -> list[Wanted]:
-    """The records of a write or an update of an entry, by time. Raises InvalidArgument."""
-    items = []
-    for name, value in headers:
-        if name.startswith(TIME_PREFIX):
-            text = name[len(TIME_PREFIX) :]
-            # what the loop does 80 times per request stands here, the rest of the cases in _time
-            time_us = int(text) if text.isdigit() and len(text) < 20 else _time(name)
-            known = _values.get(value) or _parse_value(value)
-            items.append(tuple.__new__(Wanted, (entry, time_us, *known)))
-    items.sort(key=_by_time)
-    return items
+    """The records of an update of an entry, by time. Raises InvalidArgument."""
+    return [Wanted(entry, time_us, *kind) for time_us, kind in parse_run(headers, entry).records()]
 
 
 def parse_times(headers: Iterable[Header]) -> list[int]:
     """The times of a removal, ascending; values do not count. Raises InvalidArgument."""
     return sorted(_time(name) for name, _ in headers if name.startswith(TIME_PREFIX))
-
-
-_by_time = itemgetter(1)
 
 
 def _time(name: bytes) -> int:
@@ -63,7 +71,7 @@ def _time(name: bytes) -> int:
     return time_us
 
 
-def _parse_value(value: bytes) -> tuple[int, str, LabelSet]:
+def _parse_value(value: bytes) -> Kind:
     try:
         text = value.decode()
     except UnicodeDecodeError:
@@ -75,7 +83,7 @@ def _parse_value(value: bytes) -> tuple[int, str, LabelSet]:
     if size is None:
         raise InvalidArgument("Invalid content length")
     content_type, _, pairs = rest.partition(",")
-    parsed = size, content_type.strip() or DEFAULT_TYPE, tuple(sorted(_parse_pairs(pairs).items()))
+    parsed = Kind(size, content_type.strip() or DEFAULT_TYPE, tuple(sorted(_parse_pairs(pairs).items())))
     if len(value) <= CACHED_BYTES:
         if len(_values) >= CACHE_LIMIT:
             _values.clear()

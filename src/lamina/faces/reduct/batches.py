@@ -20,13 +20,13 @@ UNEQUAL = "content-length header does not match the sum of the content-lengths i
 
 async def write(call: Call) -> None:
     """POST /batch: what cannot be kept is skipped and told in a header of its own."""
-    items = batch1.parse_items(call.headers, call.values[1])
+    run = batch1.parse_run(call.headers, call.values[1])
     announced = call.content_length()
-    if announced is not None and announced != sum(item.size for item in items):
+    if announced is not None and announced != run.size:
         raise InvalidArgument(UNEQUAL)
     bucket = call.face.db.buckets.find(call.values[0])
-    results = await store_batch(call, bucket, items)
-    await _answer(call, [item.time_us for item in items], results)
+    results = await store_batch(call, bucket, [run])
+    await _answer(call, run.times, results)
 
 
 async def read(call: Call) -> None:

@@ -227,12 +227,17 @@ class Call:
         """Answer with what went wrong. Once the answer has begun it can only be broken off: raises the error."""
         if self.started:
             raise error
+        status, headers, body = self.failure(error)
+        await self.answer(status, headers, body)
+
+    def failure(self, error: BaseException) -> tuple[int, list[Header], bytes]:
+        """Status, headers and body that tell what went wrong."""
         status, message = verdict(error, self.face.random)
         headers: list[Header] = [(b"x-reduct-error", message_value(message)), JSON_TYPE]
         if status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
         self.message = message
-        await self.answer(status, headers, msgspec.json.encode({"detail": message.replace('"', "'")}))
+        return status, headers, msgspec.json.encode({"detail": message.replace('"', "'")})
 
 
 def decode(body: bytes, kind: type[T]) -> T:

@@ -31,18 +31,24 @@ class Guard:
         self._tokens = tokens
         self._threads = threads
 
+    def try_identify(self, scope: Scope, headers: Sequence[Header]) -> Principal | None:
+        """Whose token the request carries; None: that takes `identify`. Raises Unauthenticated."""
+        return self._tokens.try_identify(_shown(headers), client_ip(scope))
+
     async def identify(self, scope: Scope, headers: Sequence[Header]) -> Principal:
         """Whose token the request carries. Raises Unauthenticated."""
-        value = None
-        for name, found in headers:
-            if name == b"authorization":
-                value = found.decode("latin-1")
-                break
-        ip = client_ip(scope)
-        principal = self._tokens.try_identify(value, ip)
+        principal = self.try_identify(scope, headers)
         if principal is None:  # scrypt takes 50 ms: not on the loop
-            principal = await self._threads.run(self._tokens.identify, value, ip)
+            principal = await self._threads.run(self._tokens.identify, _shown(headers), client_ip(scope))
         return principal
+
+
+def _shown(headers: Sequence[Header]) -> str | None:
+    """The Authorization header; the first counts."""
+    for name, value in headers:
+        if name == b"authorization":
+            return value.decode("latin-1")
+    return None
 
 
 def check(principal: Principal, right: Right, values: tuple[str, ...]) -> None:

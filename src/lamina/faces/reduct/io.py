@@ -10,6 +10,7 @@ from lamina.faces.reduct import batch2, reading
 from lamina.faces.reduct.batches import UNEQUAL, check_removable
 from lamina.faces.reduct.errors import item_value
 from lamina.faces.reduct.uploads import store_batch
+from lamina.faces.reduct.wanted import runs_of
 
 if TYPE_CHECKING:
     from lamina.faces.reduct.call import Call
@@ -32,7 +33,7 @@ async def write(call: Call) -> None:
     places = head.places
     if head.by_time and (call.header(b"user-agent") or b"").startswith(JAVASCRIPT):
         places, items = batch2.in_time_order(head, items)
-    results = await store_batch(call, call.face.db.buckets.find(call.values[0]), items)
+    results = await store_batch(call, call.face.db.buckets.find(call.values[0]), runs_of(items))
     await _answer(call, head, places, results)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lamina.engine.records.quota import refuse_beyond_limit
 from lamina.errors import InvalidArgument, NotFound
@@ -18,17 +18,26 @@ from lamina.faces.reduct.headers import (
     number,
     visible,
 )
-from lamina.faces.reduct.uploads import store_one
+from lamina.faces.reduct.uploads import store_one, take_one
+from lamina.records.labels import LabelSet
 
 if TYPE_CHECKING:
     from lamina.engine.records.entry import Entry
     from lamina.engine.records.record import Record
     from lamina.faces.reduct.call import Call
+    from lamina.faces.reduct.commits import Done
 
 
-async def write(call: Call) -> None:
-    """POST ?ts=: one record, durable and readable when 200 is said."""
-    time_us = call.required_time()
+class Described(NamedTuple):
+    """What the headers of a single record say of it."""
+
+    size: int
+    content_type: str
+    labels: LabelSet
+
+
+def describe(call: Call) -> Described:
+    """Raises InvalidArgument."""
     headers = call.headers
     fields = dict(headers)
     length = fields.get(b"content-length")
@@ -40,9 +49,26 @@ async def write(call: Call) -> None:
     raw_type = fields.get(b"content-type")
     content_type = raw_type.decode("utf-8", "replace") if raw_type else DEFAULT_TYPE
     labels = label_set(tuple([header for header in headers if header[0].startswith(LABEL_PREFIX)]))
-    refuse_beyond_limit(call.face.db.records, size)  # before the bucket is looked up (contract 4)
-    await store_one(call, call.bucket(), call.values[1], time_us, size, content_type, labels)
+    return Described(size, content_type, labels)
+
+
+async def write(call: Call) -> None:
+    """POST ?ts=: one record, durable and readable when 200 is said."""
+    time_us = call.required_time()
+    described = describe(call)
+    refuse_beyond_limit(call.face.db.records, described.size)  # before the bucket is looked up (contract 4)
+    await store_one(call, call.bucket(), call.values[1], time_us, *described)
     await call.done()
+
+
+def take(call: Call, memo: dict[str, Any], body: bytes, done: Done) -> bool:
+    """`write` of a record that is there as a whole, where nothing has to be waited for but the commit."""
+    time_us = call.required_time()
+    described: Described | None = memo.get("record")
+    if described is None:
+        described = memo["record"] = describe(call)
+    refuse_beyond_limit(call.face.db.records, described.size)
+    return take_one(call, call.bucket(), call.values[1], time_us, described, body, done)
 
 
 async def read(call: Call) -> None:

@@ -7,7 +7,7 @@ split. Longer patterns come before shorter ones, so that /batch, /q and /rename 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import unquote
 
 from lamina.faces.reduct import (
@@ -22,6 +22,7 @@ from lamina.faces.reduct import (
     server,
     tokens,
 )
+from lamina.faces.reduct.commits import Done
 from lamina.faces.reduct.managed import lifecycles, replications
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ again."""
 
 Handler = Callable[["Call"], Awaitable[None]]
 
+Taker = Callable[["Call", dict[str, Any], bytes, Done], bool]
+"""What may answer a request that is there as a whole, without a task: call, memo of its headers, body, and whom to tell
+of the end. False: nothing was done, the handler does it. What it raises has left nothing behind either."""
+
 MATCHES, LONGEST = 4096, 512
 """Paths remembered, and bytes of one: clients use a few per entry. 4 MiB at most."""
 
@@ -45,6 +50,7 @@ class Route(NamedTuple):
     pattern: str
     right: Right
     handler: Handler
+    taker: Taker | None = None
 
 
 ROUTES: tuple[Route, ...] = (
@@ -71,7 +77,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/b/{bucket}/{entry*}/q", "query", queries.create),
     Route("GET", "/b/{bucket}/{entry*}/q", "read", queries.create_from_url),
     Route("DELETE", "/b/{bucket}/{entry*}/q", "write", queries.remove_from_url),
-    Route("POST", "/b/{bucket}/{entry*}", "write", records.write),
+    Route("POST", "/b/{bucket}/{entry*}", "write", records.write, records.take),
     Route("GET", "/b/{bucket}/{entry*}", "read", records.read),
     Route("HEAD", "/b/{bucket}/{entry*}", "read", records.read),
     Route("PATCH", "/b/{bucket}/{entry*}", "write", records.update),

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from itertools import groupby
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from itertools import groupby, islice
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lamina.engine.records.write import finish_all
+from lamina.engine.records.batch import Batch
+from lamina.engine.records.write import Write, finish_all
 from lamina.errors import InvalidArgument, LaminaError, NotFound
 from lamina.faces.reduct.body import ENDED, TOO_LONG, TOO_SHORT, Body, Wanting
 from lamina.faces.reduct.errors import Refused
-from lamina.faces.reduct.wanted import Wanted
+from lamina.faces.reduct.wanted import Run
 
 if TYPE_CHECKING:
     from lamina.engine.records.bucket import Bucket
     from lamina.engine.records.entry import Entry
-    from lamina.engine.records.write import Write
     from lamina.faces.reduct.call import Call
+    from lamina.faces.reduct.commits import Done
+    from lamina.faces.reduct.records import Described
     from lamina.records.labels import LabelSet
 
 COMMIT_BYTES = 8 << 20
@@ -65,6 +66,32 @@ async def store_one(
         call.face.observer.wrote(bucket.name, name, 1, size)
 
 
+def take_one(
+    call: Call, bucket: Bucket, name: str, time_us: int, described: Described, body: bytes, done: Done
+) -> bool:
+    """`store_one` of a content that is there already; False, and nothing is kept: something must be waited for, or the
+    body has another length."""
+    size, content_type, labels = described
+    entry = bucket.find_entry(name)
+    if entry is None or size != len(body):
+        return False
+    write = bucket.try_open_write(entry, time_us, size, labels, content_type)
+    if write is None:
+        return False
+    if not write.inline:
+        write.abort()
+        return False
+    write.set_content(body)
+
+    def committed(error: BaseException | None) -> None:
+        if error is None and call.face.observer is not None:
+            call.face.observer.wrote(bucket.name, name, 1, size)
+        done(error)
+
+    call.face.commits.call(bucket, write, committed)
+    return True
+
+
 async def _whole(call: Call, message: Mapping[str, Any], size: int) -> bytes:
     """A body of so many bytes that did not come with its first message. Raises Refused, ClientGone."""
     parts: list[bytes] = [message.get("body", b"")]
@@ -80,31 +107,43 @@ async def _whole(call: Call, message: Mapping[str, Any], size: int) -> bytes:
     return b"".join(parts)
 
 
-async def store_batch(call: Call, bucket: Bucket | None, wanted: Sequence[Wanted]) -> list[LaminaError | None]:
+class _Part(NamedTuple):
+    """What is claimed and received together: records of a run that are a batch, or one record."""
+
+    run: Run
+    records: int
+    size: int  # bytes of its contents
+    found: Batch | Write | LaminaError  # why there is none
+
+    @property
+    def error(self) -> LaminaError | None:
+        return self.found if isinstance(self.found, LaminaError) else None
+
+
+async def store_batch(call: Call, bucket: Bucket | None, runs: Sequence[Run]) -> list[LaminaError | None]:
     """Receive and keep records whose contents follow one another in this order; per record None or why it is not kept.
 
     `bucket` None: it does not exist, so nothing is kept. Raises Refused where the body ends early or goes on,
     ClientGone; records that are not committed by then are not kept."""
-    if bucket is None:
-        results: list[LaminaError | None] = [NotFound(f"Bucket '{call.values[0]}' is not found")] * len(wanted)
-        await _receive_all(call, bucket, wanted, [None] * len(wanted))
-        return results
-    opened: list[Write | LaminaError] = []
+    parts: list[_Part] = []
     try:
-        await _open_all(call, bucket, wanted, opened)
-        writes = [found if not isinstance(found, LaminaError) else None for found in opened]
-        await _receive_all(call, bucket, wanted, writes)
+        if bucket is None:
+            missing = NotFound(f"Bucket '{call.values[0]}' is not found")
+            parts += [_Part(run, len(run.times), run.size, missing) for run in runs]
+        else:
+            await _open_all(call, bucket, runs, parts)
+        await _receive_all(call, bucket, parts)
     except BaseException:
-        await _abort(call, [found for found in opened if not isinstance(found, LaminaError)])
+        await _abort(call, [part.found for part in parts if not isinstance(part.found, LaminaError)])
         raise
-    results = [found if isinstance(found, LaminaError) else None for found in opened]
     observer = call.face.observer
-    if observer is not None:
-        for name, run in groupby(zip(wanted, results, strict=True), lambda pair: pair[0].entry):
-            sizes = [item.size for item, error in run if error is None]
-            if sizes:
-                observer.wrote(bucket.name, name, len(sizes), sum(sizes))
-    return results
+    if observer is not None and bucket is not None:
+        for _, mine in groupby(parts, lambda part: id(part.run)):
+            kept = [part for part in mine if part.error is None]
+            if kept:
+                name = kept[0].run.entry
+                observer.wrote(bucket.name, name, sum(part.records for part in kept), sum(part.size for part in kept))
+    return [error for part in parts for error in [part.error] * part.records]
 
 
 async def _find_entries(call: Call, bucket: Bucket, names: Iterable[str]) -> dict[str, Entry | LaminaError]:
@@ -129,80 +168,83 @@ async def _find_entries(call: Call, bucket: Bucket, names: Iterable[str]) -> dic
     return found
 
 
-async def _open_all(call: Call, bucket: Bucket, wanted: Sequence[Wanted], opened: list[Write | LaminaError]) -> None:
-    """Append to `opened` per record its write or why there is none; what is in there when this raises is claimed."""
-    entries = await _find_entries(call, bucket, {item.entry: None for item in wanted})
-    for name, run in groupby(wanted, itemgetter(0)):
-        items = list(run)
-        found = entries[name]
+async def _open_all(call: Call, bucket: Bucket, runs: Sequence[Run], parts: list[_Part]) -> None:
+    """Append to `parts` what is opened of the runs or why it is not; what is in there when this raises is claimed."""
+    entries = await _find_entries(call, bucket, {run.entry: None for run in runs})
+    for number, run in enumerate(runs):
+        found = entries[run.entry]
         if isinstance(found, LaminaError):
-            opened += [found] * len(items)
+            parts.append(_Part(run, len(run.times), run.size, found))
             continue
-        many = bucket.try_open_many(found, [item[1:] for item in items]) if len(items) > 1 else None
-        if many is not None:
-            opened += many
+        size = run.size
+        batch = None
+        if len(run.times) > 1 and size <= COMMIT_BYTES:
+            batch = bucket.try_open_batch(found, run.times, run.kinds, run.chosen)
+        if batch is not None:
+            parts.append(_Part(run, len(run.times), size, batch))
             continue
-        for _, time_us, size, content_type, labels in items:
+        for at, (time_us, kind) in enumerate(run.records()):
             try:
-                write = bucket.try_open_write(found, time_us, size, labels, content_type)
+                write = bucket.try_open_write(found, time_us, kind.size, kind.labels, kind.content_type)
             except LaminaError as error:
-                opened.append(error)
+                parts.append(_Part(run, 1, kind.size, error))
                 continue
             if write is None:  # it would wait: the rest may, too, and goes to a thread in one piece
-                await call.run(_open_rest, bucket, wanted[len(opened) :], entries, opened)
+                rest = [(run, at), *((later, 0) for later in runs[number + 1 :])]
+                await call.run(_open_rest, bucket, rest, entries, parts)
                 return
-            opened.append(write)
+            parts.append(_Part(run, 1, kind.size, write))
 
 
 def _open_rest(
-    bucket: Bucket,
-    wanted: Sequence[Wanted],
-    entries: dict[str, Entry | LaminaError],
-    opened: list[Write | LaminaError],
+    bucket: Bucket, rest: Sequence[tuple[Run, int]], entries: dict[str, Entry | LaminaError], parts: list[_Part]
 ) -> None:
-    for name, time_us, size, content_type, labels in wanted:
-        entry = entries[name]
-        if isinstance(entry, LaminaError):
-            opened.append(entry)
-            continue
-        try:
-            opened.append(bucket.open_write(entry, time_us, size, labels, content_type))
-        except LaminaError as error:
-            opened.append(error)
+    """`rest`: runs, and from which record on."""
+    for run, start in rest:
+        entry = entries[run.entry]
+        for time_us, kind in islice(run.records(), start, None):
+            found: Write | LaminaError
+            try:
+                if isinstance(entry, LaminaError):
+                    raise entry
+                found = bucket.open_write(entry, time_us, kind.size, kind.labels, kind.content_type)
+            except LaminaError as error:
+                found = error
+            parts.append(_Part(run, 1, kind.size, found))
 
 
-async def _receive_all(
-    call: Call,
-    bucket: Bucket | None,
-    wanted: Sequence[Wanted],
-    writes: Sequence[Write | None],
-) -> None:
+def _is_poured(found: Batch | Write | LaminaError) -> bool:
+    """Whether a content may pass by in one go with long ones: it is one itself, or nobody's."""
+    return isinstance(found, LaminaError) or (not isinstance(found, Batch) and not found.inline)
+
+
+async def _receive_all(call: Call, bucket: Bucket | None, parts: Sequence[_Part]) -> None:
     """Take each content in turn, skip those without a write, and commit."""
     body = Body(call, ENDED)
-    complete: list[Write] = []
+    complete: list[Batch | Write] = []
     large: list[Write] = []
     inline_bytes = 0
     at = 0
-    while at < len(wanted):
-        item, write = wanted[at], writes[at]
+    while at < len(parts):
+        _, _, size, found = parts[at]
         at += 1
-        if write is None:
-            await body.skip(item.size)
-        elif write.inline:
-            content = body.at_hand(item.size)
-            write.set_content(await body.take(item.size) if content is None else content)
-            complete.append(write)
-            inline_bytes += item.size
+        if isinstance(found, LaminaError):
+            await body.skip(size)
+        elif isinstance(found, Batch) or found.inline:
+            content = body.at_hand(size)
+            found.set_content(await body.take(size) if content is None else content)
+            complete.append(found)
+            inline_bytes += size
             if inline_bytes >= COMMIT_BYTES and bucket is not None:
                 await call.face.commits.add(bucket, complete)
                 complete, inline_bytes = [], 0
         else:
-            run: list[Wanting] = [(write, item.size)]
-            while at < len(wanted) and ((following := writes[at]) is None or not following.inline):
-                run.append((following, wanted[at].size))
+            together: list[Wanting] = [(found, size)]
+            while at < len(parts) and _is_poured(following := parts[at].found):
+                together.append((following if isinstance(following, Write) else None, parts[at].size))
                 at += 1
-            await body.pour(run, last=False)
-            large += [write for write, _ in run if write is not None]
+            await body.pour(together, last=False)
+            large += [write for write, _ in together if write is not None]
     await body.finish()
     if large:
         await call.run(finish_all, large)
@@ -211,16 +253,16 @@ async def _receive_all(
         await call.face.commits.add(bucket, complete)
 
 
-async def _abort(call: Call, writes: Sequence[Write]) -> None:
+async def _abort(call: Call, writes: Sequence[Write | Batch]) -> None:
     """Nothing of these remains; those that are committed stay."""
-    if all(write.inline for write in writes):
+    if all(isinstance(write, Batch) or write.inline for write in writes):
         for write in writes:
             write.abort()
     else:
         await _settle(call.run(_abort_all, writes))
 
 
-def _abort_all(writes: Sequence[Write]) -> None:
+def _abort_all(writes: Sequence[Write | Batch]) -> None:
     for write in writes:
         write.abort()
 

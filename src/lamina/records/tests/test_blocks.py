@@ -146,6 +146,30 @@ def test_one_plan_for_many_is_many_plans_for_one(many, limits, data):
     assert (whole.size, whole.records, whole.last) == (single.size, single.records, single.last)
 
 
+@given(
+    st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60) | st.sampled_from((127, 128, 16_384))), max_size=9),
+    st.lists(st.integers(0, 60) | st.just(16_384), min_size=1, max_size=9),
+    st.integers(1, 90),
+    st.builds(BlockLimits, st.integers(1, 120) | st.just(40_000), st.integers(1, 20)),
+)
+def test_a_plan_of_columns_is_that_of_lists(first, sizes, begin, limits):
+    blocks = Blocks()
+    add(blocks, *first, limits=limits)
+    times = list(range(begin, begin + len(sizes)))
+    bases = [BASE + i % 2 for i in range(len(sizes))]
+    columns = np.array(times, np.uint64), np.array(sizes, np.uint64), np.array(bases, np.uint32)
+    plan = blocks.plan_many(*columns, limits)
+    assert plan._replace(metas=list(plan.metas)) == blocks.plan_add(times, sizes, bases, limits)
+
+
+def test_columns_in_order_within_a_block_need_no_loop(monkeypatch):
+    blocks = Blocks()
+    add(blocks, (1, 200))
+    monkeypatch.setattr(Blocks, "plan_add", None)
+    columns = np.array([2, 3], np.uint64), np.array([0, 100], np.uint64), np.array([BASE, BASE], np.uint32)
+    assert blocks.plan_many(*columns, BlockLimits(300, 3)).metas.tolist() == [BASE + 6, BASE + 6]
+
+
 @given(records, limits, st.data())
 def test_sums_are_those_of_the_records(many, limits, data):
     blocks, model = Blocks(), Model()

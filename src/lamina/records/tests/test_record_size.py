@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,3 +70,12 @@ def test_lengths_are_those_of_the_message(time_us, begin, length, labels, conten
     base = size.base_length(time_us, tuple(labels), content_type)
     assert base + size.offset_length(begin) + size.offset_length(begin + length) == expected
     assert size.offset_length(begin) * 2 <= size.LONGEST_OFFSETS
+
+
+@given(
+    st.lists(
+        st.integers(0, 2**64 - 1) | st.integers(0, 300_000_000) | st.sampled_from([n * 10**6 for n in (0, 1, 127, 128)])
+    )
+)
+def test_lengths_of_many_times_are_those_of_each(times):
+    assert size.time_lengths(np.array(times, np.uint64)).tolist() == [size.time_length(time_us) for time_us in times]

@@ -72,8 +72,9 @@ class Wire:
 class Wired:
     """The server's side."""
 
-    def __init__(self, state, sweep, clock, port, trust):
+    def __init__(self, state, sweep, clock, port, trust, known):
         self.state = state
+        self.known = known
         self.clock = clock
         self._sweep = sweep
         self._port = port
@@ -140,7 +141,14 @@ async def wired(app, *, tls=None, trust=None, **limits):
         0,
         ssl=tls,
     )
-    server = Wired(state, Sweep(clock, limits), clock, listener.sockets[0].getsockname()[1], trust)
+    server = Wired(
+        state,
+        Sweep(clock, limits),
+        clock,
+        listener.sockets[0].getsockname()[1],
+        trust,
+        settings.http_protocol_class.known,
+    )
     try:
         yield server
     finally:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 import lamina
-from lamina.engine.records import write as writes
+from lamina.engine.records import commit as commits
 from lamina.errors import Unavailable
 
 
 def test_what_was_queued_before_a_refusal_is_committed_and_the_rest_can_be_written_again(monkeypatch):
-    monkeypatch.setattr(writes, "OP_BYTES", 100)
+    monkeypatch.setattr(commits, "OP_BYTES", 100)
     with lamina.open(":memory:") as db:
         bucket = db.buckets.create("b", quota_type="HARD", quota_size=100_000)
         (entry,) = bucket.ensure_entries(["e"])

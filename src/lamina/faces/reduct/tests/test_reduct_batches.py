@@ -60,7 +60,7 @@ def test_records_whose_place_must_be_read_are_opened_on_a_thread(plant):
     plant.write("b/e", 2)
     bucket = plant.db.buckets.get("b")
     opening = bucket.try_open_write
-    bucket.try_open_many = lambda *_: None
+    bucket.try_open_batch = lambda *_: None
     bucket.try_open_write = lambda entry, time_us, *rest: None if time_us > 1 else opening(entry, time_us, *rest)
     answer = plant.post("/b/b/e/batch", b"abcd", headers1(dict.fromkeys(range(1, 5), "1,")))
     assert answer.headers["x-reduct-error-2"].startswith("409,")
@@ -323,12 +323,12 @@ def test_batch_that_fails_while_it_is_opened_claims_nothing(plant, late):
         return opening(*given)
 
     setattr(bucket, name, fail_third)
-    bucket.try_open_many = lambda *_: None
+    bucket.try_open_batch = lambda *_: None
     headers = headers1(dict.fromkeys((10, 20, 30), "1,"))
     if late:  # as for a record whose place in an index must be read
         bucket.try_open_write = lambda *_: None
     assert plant.post("/b/b/e/batch", b"abc", headers).status == 500
-    for key in ("open_write", "try_open_write", "try_open_many"):
+    for key in ("open_write", "try_open_write", "try_open_batch"):
         bucket.__dict__.pop(key, None)
     answer = plant.post("/b/b/e/batch", b"abc", headers)
     assert [name for name in answer.headers if "error" in name] == []

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from lamina.engine.records.batch import Kind
+from lamina.engine.records.commit import _op
 from lamina.engine.records.tests.recordmodel import TINY
 from lamina.engine.tests.machine import Machine
-from lamina.errors import LaminaError
+from lamina.errors import InvalidArgument, LaminaError
 
 SETS = ((), (("a", "1"),), (("a", "1"), ("b", "ü")), tuple((f"n{i}", "v") for i in range(300)))
 TYPES = ("text/plain", "image/png")
@@ -37,29 +41,47 @@ def test_same_as_one_by_one_or_nothing(asked, settings):
     bucket.entry("e").write(b"", 3)
     (entry,) = bucket.ensure_entries(["e"])
     before = seen(bucket, entry.slot)
-    writes = bucket.try_open_many(entry, asked)
+    batch = opened(bucket, entry, asked)
     after = seen(bucket, entry.slot)
-    for write in writes or ():
-        write.abort()
+    if batch is not None:
+        batch.abort()
+        batch.abort()
     entry.slot.high = before[2]
     assert seen(bucket, entry.slot) == before
-    if writes is None:
+    if batch is None:
         assert after == before
         machine.off()
         return
     single = [bucket.try_open_write(entry, time, size, labels, type) for time, size, type, labels in asked]
     assert seen(bucket, entry.slot) == after
-    fields = ("time_us", "size", "labels", "content_type", "base", "claimed")
-    assert [[getattr(write, field) for field in fields] for write in writes] == [
-        [getattr(write, field) for field in fields] for write in single
-    ]
+    content = random.Random(7).randbytes(batch.size)
+    batch.set_content(content)
+    at = 0
+    for write in single:
+        write.set_content(content[at : at + write.size])
+        at += write.size
+    assert b"".join(map(bytes, batch.op().parts)) == b"".join(map(bytes, _op(single).parts))
+    assert vars_of(batch.op().note) == vars_of(_op(single).note)
     machine.off()
+
+
+def vars_of(note):
+    return {name: getattr(note, name) for name in type(note).__slots__}
+
+
+def opened(bucket, entry, asked):
+    """`try_open_batch` of records (time, size, content type, labels)."""
+    kinds = {}
+    chosen = [kinds.setdefault(Kind(*record[1:]), len(kinds)) for record in asked]
+    return bucket.try_open_batch(
+        entry, [record[0] for record in asked], list(kinds), chosen if len(kinds) > 1 else None
+    )
 
 
 def test_ordinary_records_behind_all_others_are_opened_at_once(bucket):
     (entry,) = bucket.ensure_entries(["e"])
     bucket.entry("e").write(b"", 9)
-    assert bucket.try_open_many(entry, [(10, 1, "t", ()), (11, 1, "t", ())]) is not None
+    assert opened(bucket, entry, [(10, 1, "t", ()), (11, 1, "t", ())]) is not None
 
 
 @pytest.mark.parametrize(
@@ -69,19 +91,33 @@ def test_ordinary_records_behind_all_others_are_opened_at_once(bucket):
         [(11, 1, "t", ()), (10, 1, "t", ())],
         [(10, 1, "t", ()), (10, 1, "t", ())],
         [(10, 1, "t", (("a", "v" * 70_000),))],
+        [(10, 65_537, "t", ())],
+        [(time, 65_536, "t", ()) for time in range(10, 267)],
+        [],
     ],
-    ids=["taken", "descending", "twice", "labels too long"],
+    ids=["taken", "descending", "twice", "labels too long", "not inline", "too long for an op", "none"],
 )
 def test_what_needs_a_closer_look_is_not_opened(bucket, asked):
     (entry,) = bucket.ensure_entries(["e"])
     bucket.entry("e").write(b"", 9)
-    assert bucket.try_open_many(entry, asked) is None
+    assert opened(bucket, entry, asked) is None
+
+
+def test_a_content_of_another_length_is_refused(bucket):
+    (entry,) = bucket.ensure_entries(["e"])
+    batch = opened(bucket, entry, [(10, 1, "t", ()), (11, 2, "t", ())])
+    for length in (2, 4):
+        with pytest.raises(InvalidArgument):
+            batch.set_content(bytes(length))
+    batch.set_content(b"abc")
+    bucket.commit_writes([batch]).wait()
+    assert [record.read() for record in entry.query()] == [b"a", b"bc"]
 
 
 def test_what_cannot_be_written_is_not_opened(bucket):
     (entry,) = bucket.ensure_entries(["e", "e/$meta"])[:1]
-    assert bucket.try_open_many(bucket.entry("e/$meta"), [(1, 1, "t", (("key", "k"),))]) is None
+    assert opened(bucket, bucket.entry("e/$meta"), [(1, 1, "t", (("key", "k"),))]) is None
     bucket.remove_entry("e")
-    assert bucket.try_open_many(entry, [(1, 1, "t", ())]) is None
+    assert opened(bucket, entry, [(1, 1, "t", ())]) is None
     with pytest.raises(LaminaError):
         bucket.try_open_write(entry, 1, 1, (), "t")
