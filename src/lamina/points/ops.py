@@ -3,6 +3,7 @@
 INSERT  new points under new ordinals. UPDATE: complete new points under the ordinals of old ones. REMOVE: ordinals.
 CLEAR: all points of the measurement. Effects only: what a query selected and a function computed was resolved before
 the op was built, so replay decides nothing. An ordinal that no living point of the measurement has means nothing.
+SECTION  points that lie in a segment already; its body is the engine's.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from lamina.points.packed import pack, unpack, unpack_all
 from lamina.storage.files import Buffer
 
 KIND = 3
-INSERT, UPDATE, REMOVE, CLEAR = 1, 2, 3, 4
+INSERT, UPDATE, REMOVE, CLEAR, SECTION = 1, 2, 3, 4, 6
 
 Ordinals = NDArray[np.uint64]
 """Who a point is, and its place in insertion order over all measurements of a database."""

@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from lamina.errors import Corrupt, UnknownFormat
 from lamina.points.batch import Batch, Numbers, Order, TagSet, concat
 from lamina.points.field import ABSENT, BOOL, FLOAT, INT, MIXED, NULL, TEXT, Bits, FieldColumn, Kinds
+from lamina.points.packedtables import TableReader, named, write_orders, write_tagsets, write_text, write_texts
 from lamina.storage.files import Buffer
 
 HEAD = struct.Struct("<IIIIII")  # points, tag sets, orders, fields, bytes of the tables, 0
 _FIELD = struct.Struct("<BI")  # kind, number of texts
 _U32 = struct.Struct("<I")
-_NONE = 0xFFFFFFFF
-"""The length of a tag value that is None."""
 
 
 def pack(batch: Batch) -> list[Buffer]:
@@ -66,24 +65,10 @@ def _table(
     keys: Sequence[str],
     columns: Sequence[tuple[int, Kinds, Bits, Sequence[str]]],
 ) -> bytes:
-    parts: list[bytes] = []
-    for tags in tagsets:
-        parts.append(_U32.pack(len(tags)))
-        for key, value in tags:
-            parts.append(_str(key))
-            parts.append(_U32.pack(_NONE) if value is None else _str(value))
-    place = {key: number for number, key in enumerate(keys)}
-    for order in orders:
-        parts.append(struct.pack(f"<{1 + len(order)}I", len(order), *[place[key] for key in order]))
+    parts = [write_tagsets(tagsets), write_orders(orders, keys)]
     for key, (kind, _, _, texts) in zip(keys, columns, strict=True):
-        parts += (_str(key), _FIELD.pack(kind, len(texts)))
-        parts += map(_str, texts)
+        parts += (write_text(key), _FIELD.pack(kind, len(texts)), write_texts(texts))
     return _padded(b"".join(parts))
-
-
-def _str(text: str) -> bytes:
-    data = text.encode("utf-8", "surrogatepass")
-    return _U32.pack(len(data)) + data
 
 
 def _padded(data: bytes | NDArray[np.generic]) -> bytes:
@@ -102,47 +87,16 @@ class _Tables(NamedTuple):
 
 
 def _read_tables(data: bytes, sets: int, orders: int, fields: int) -> _Tables:
-    at = 0
-
-    def number() -> int:
-        nonlocal at
-        (found,) = _U32.unpack_from(data, at)
-        at += 4
-        return int(found)
-
-    def text(length: int) -> str:
-        nonlocal at
-        if at + length > len(data):
-            raise ValueError(f"text of {length} bytes at {at} ends behind the tables")
-        at += length
-        return data[at - length : at].decode("utf-8", "surrogatepass")
-
-    def counted(least: int) -> int:
-        found = number()
-        if found * least > len(data):
-            raise ValueError(f"{found} entries at {at - 4} in {len(data)} bytes")
-        return found
-
-    def pair() -> tuple[str, str | None]:
-        key = text(number())
-        length = number()
-        return key, None if length == _NONE else text(length)
-
-    try:
-        tagsets = [tuple(pair() for _ in range(counted(8))) for _ in range(sets)]
-        by_number = [[number() for _ in range(counted(4))] for _ in range(orders)]
-        found = []
-        for _ in range(fields):
-            key = text(number())
-            (kind,) = data[at : at + 1]
-            at += 1
-            if not NULL <= kind <= MIXED:
-                raise UnknownFormat(f"points op: field {key!r} of kind {kind}: this version reads {NULL}..{MIXED}")
-            found.append((key, kind, [text(number()) for _ in range(counted(4))]))
-        keys = [key for key, _, _ in found]
-        return _Tables(tagsets, [tuple(keys[i] for i in order) for order in by_number], found)
-    except (struct.error, ValueError, IndexError) as error:
-        raise Corrupt(f"tables of a points op: {error}") from None
+    reader = TableReader(data, "tables of a points op")
+    tagsets, by_place = reader.tagsets(sets), reader.orders(orders)
+    found = []
+    for _ in range(fields):
+        key = reader.text()
+        kind, texts = reader.unpack(_FIELD)
+        if not NULL <= kind <= MIXED:
+            raise UnknownFormat(f"points op: field {key!r} of kind {kind}: this version reads {NULL}..{MIXED}")
+        found.append((key, kind, reader.texts(texts)))
+    return _Tables(tagsets, named(by_place, [key for key, _, _ in found], reader), found)
 
 
 def unpack(body: bytes | memoryview, at: int) -> tuple[Batch, int]:

@@ -19,11 +19,12 @@ class Section(NamedTuple):
     fresh: SectionRows  # rows that died, not yet in the catalog; in the order they died
     fresh_seqs: NDArray[np.uint64]
     cleared: int  # seq at which all that still lived died, not yet in the catalog; 0: none
+    known: bool = True  # the catalog has its row
 
     @property
     def changed(self) -> bool:
         """Whether the catalog has to be told."""
-        return bool(len(self.fresh)) or self.cleared > 0
+        return bool(len(self.fresh)) or self.cleared > 0 or not self.known
 
     @property
     def dead(self) -> int:

@@ -1,0 +1,103 @@
+"""Writes a column of a section: pages, and what is known of them (FORMAT.md, Column)."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lamina.codecs import pages
+from lamina.codecs.values import ValueCodec, learn
+from lamina.points import marks as m
+from lamina.storage.crc import crc32c
+
+if TYPE_CHECKING:
+    from lamina.storage.segment import SegmentWriter
+
+LINEAR, PCO, RAW = 0, 1, 2
+"""Forms. value[i] = base + i * step, nothing is stored; pages of pcodec; pages of 8 bytes a value."""
+INTEGERS, FLOATS = 0, 1
+
+HEAD = struct.Struct("<BBBBH")  # form, integers or floats, marks, 0, bytes of meta
+LINE = struct.Struct("<qq")  # base, step
+PLACE = struct.Struct("<QII")  # offset, length, CRC32C
+
+
+def write_times(out: SegmentWriter, times: NDArray[np.int64]) -> bytes:
+    """Times that ascend; found again by their first values."""
+    return _linear(times) or _write(out, times, pages.encode_integers(times, m.PAGE, 1), m.FIRST, m.firsts(times))
+
+
+def write_integers(out: SegmentWriter, values: NDArray[np.int64], delta: int | None = None) -> bytes:
+    """Any integers; neighbours subtracted `delta` times (None: where that is smaller)."""
+    linear = _linear(values)
+    if linear:
+        return linear
+    return _write(out, values, pages.encode_integers(values, m.PAGE, delta), m.NOTHING, [{}, {}, {}])
+
+
+def write_numbers(
+    out: SegmentWriter, values: NDArray[np.int64] | NDArray[np.float64], are: NDArray[np.bool_] | None
+) -> bytes:
+    """Numbers of a field with summaries; `are`: rows that have one (None: all), the others hold anything."""
+    floats = values.astype(np.float64)
+    if are is not None:
+        floats[~are] = np.nan
+    if values.dtype == np.float64:
+        codec: ValueCodec = learn(np.asarray(values, np.float64))
+        paged = pages.encode_floats(np.asarray(values, np.float64), m.PAGE, codec.mode, codec.parameter, codec.delta)
+    else:
+        paged = pages.encode_integers(np.asarray(values, np.int64), m.PAGE)
+    return _write(out, values, paged, m.NUMBERS, m.numbers(floats))
+
+
+def _linear(values: NDArray[np.int64]) -> bytes | None:
+    base = int(values[0])
+    step = int(values[1]) - base if len(values) > 1 else 0
+    if not -(1 << 63) <= step < 1 << 63 or (len(values) > 2 and not (np.diff(values[1:]) == step).all()):
+        return None
+    return HEAD.pack(LINEAR, INTEGERS, m.NOTHING, 0, 0) + LINE.pack(base, step)
+
+
+def _write(
+    out: SegmentWriter,
+    values: NDArray[np.int64] | NDArray[np.float64],
+    paged: pages.Paged | None,
+    marks: int,
+    levels: list[dict[str, NDArray[np.generic]]],
+) -> bytes:
+    n = len(values)
+    if paged is None:
+        raw = values.astype("<i8" if values.dtype == np.int64 else "<f8", copy=False)
+        paged = pages.Paged(b"", [raw[at : at + m.PAGE].tobytes() for at in range(0, n, m.PAGE)])
+    lengths = np.array([len(page) for page in paged.pages], np.uint32)
+    assert int(lengths.max()) < 1 << 16, "a length is a u16"
+    blob = b"".join(paged.pages)
+
+    quarters = np.zeros(m.units(n, m.QUARTER), m.PAGES_OF[marks])
+    quarters["length"] = m.grouped(lengths)
+    quarters["crc"] = m.grouped(np.array([crc32c(page) for page in paged.pages], np.uint32))
+    chunks = np.zeros(m.units(n, m.CHUNK), m.QUARTERS_OF[marks])
+    sizes = quarters["length"].sum(axis=1, dtype=np.int64)
+    chunks["start"] = m.grouped((np.cumsum(sizes) - sizes).astype(np.uint32))
+    for name, column in levels[0].items():
+        quarters[name] = m.grouped(column)
+    for name, column in levels[1].items():
+        chunks[name] = m.grouped(column)
+    chunks["crc"] = m.grouped(_checksums(quarters))
+    top = np.zeros(len(chunks), m.TOP[marks])
+    for name, column in levels[2].items():
+        top[name] = column
+    top["crc"] = _checksums(chunks)
+
+    kind = INTEGERS if values.dtype == np.int64 else FLOATS
+    head = HEAD.pack(PCO if paged.meta else RAW, kind, marks, 0, len(paged.meta)) + paged.meta
+    parts = (blob, quarters.tobytes(), chunks.tobytes(), top.tobytes())
+    return head + b"".join(PLACE.pack(*out.append(part)) for part in parts)
+
+
+def _checksums(records: m.Records) -> NDArray[np.uint32]:
+    raw, size = records.tobytes(), records.dtype.itemsize
+    return np.array([crc32c(raw[at : at + size]) for at in range(0, len(raw), size)], np.uint32)
