@@ -6,9 +6,12 @@ of them is first asked for. From then on it is like any other.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
+
+from lamina.errors import InvalidArgument
 
 TagSet = dict[str, str | None]
 FieldValue = float | int | bool | str | None
@@ -30,43 +33,43 @@ class Source(Protocol):
 
 
 def validate_tags(tags: Any) -> None:
-    """Nothing, or a ValueError unless `tags` maps str to str or None."""
+    """Nothing, or an InvalidArgument unless `tags` maps str to str or None."""
     if not isinstance(tags, Mapping):
-        raise ValueError("Tag set must be a mapping.")
+        raise InvalidArgument("Tag set must be a mapping.")
     for key in tags:
         if not isinstance(key, str):
-            raise ValueError("Tag set must contain only string keys.")
+            raise InvalidArgument("Tag set must contain only string keys.")
     for value in tags.values():
         if value is not None and not isinstance(value, str):
-            raise ValueError("Tag set must contain only string values or None.")
+            raise InvalidArgument("Tag set must contain only string values or None.")
 
 
 def validate_fields(fields: Any) -> None:
-    """Nothing, or a ValueError unless `fields` maps str to float, int, bool, str or None."""
+    """Nothing, or an InvalidArgument unless `fields` maps str to float, int, bool, str or None."""
     if not isinstance(fields, Mapping):
-        raise ValueError("Field set must be a mapping.")
+        raise InvalidArgument("Field set must be a mapping.")
     for key in fields:
         if not isinstance(key, str):
-            raise ValueError("Field set must contain only string keys.")
+            raise InvalidArgument("Field set must contain only string keys.")
     for value in fields.values():
         if value is not None and not isinstance(value, (int, float, str)):
-            raise ValueError(f"Field set must contain only numbers, bools, strings or None, not {value!r}.")
+            raise InvalidArgument(f"Field set must contain only numbers, bools, strings or None, not {value!r}.")
 
 
 def _check_time(time: Any) -> None:
     if not isinstance(time, datetime):
-        raise ValueError("Time must be datetime object.")
+        raise InvalidArgument("Time must be datetime object.")
 
 
 def _check_measurement(measurement: Any) -> None:
     if not isinstance(measurement, str):
-        raise ValueError("Measurement must be a string.")
+        raise InvalidArgument("Measurement must be a string.")
 
 
 class Point:
     """An observation. `Point()` gets its time when it is inserted; with any keyword given, time defaults to now (UTC).
 
-    Mappings are kept as given, not copied. Raises TypeError for positional and unknown arguments, ValueError for a
+    Mappings are kept as given, not copied. Raises TypeError for positional and unknown arguments, InvalidArgument for a
     time that is no datetime, a measurement that is no str, and tags or fields of the wrong types.
     """
 
@@ -189,3 +192,13 @@ class Point:
         if self._fields:
             parts.append("fields=" + "; ".join(f"{key}:{value}" for key, value in self._fields.items()))
         return f"Point({', '.join(parts)})"
+
+
+def copied(point: Point, into: Point) -> Point:
+    """`into`, with equal values of its own; mappings of other types than dict are copied as such."""
+    tags, fields = point._tags, point._fields
+    into._time = point._time
+    into._measurement = point._measurement
+    into._tags = dict(tags) if type(tags) is dict else copy.copy(tags)
+    into._fields = dict(fields) if type(fields) is dict else copy.copy(fields)
+    return into
