@@ -121,11 +121,15 @@ class PagedColumn:
         """The values of these rows, in their order. Reads the pages they are in."""
         if self.form == LINEAR:
             return rows.astype(np.int64) * self._step + self._base
-        ids = np.unique(rows // m.PAGE)
+        page_of = rows // m.PAGE
+        wanted = np.zeros(self.pages, np.bool_)
+        wanted[page_of] = True
+        ids = np.flatnonzero(wanted)
         if 2 * len(ids) > self.pages:
             found: NDArray[Any] = self.all()[rows]
             return found
-        some: NDArray[Any] = self.read_pages(ids)[np.searchsorted(ids, rows // m.PAGE), rows % m.PAGE]
+        place = np.cumsum(wanted) - 1
+        some: NDArray[Any] = self.read_pages(ids)[place[page_of], rows % m.PAGE]
         return some
 
     def read_pages(self, ids: Ids) -> NDArray[Any]:

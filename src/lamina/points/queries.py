@@ -29,7 +29,7 @@ _RIGHT_SIDES: dict[str, tuple[Any, str]] = {
     "_time": (datetime, "TimeQuery comparison value must be datetime object."),
     "_measurement": (str, "MeasurementQuery comparison value must be string."),
     "_tags": (str, "TagQuery comparison value must be string."),
-    "_fields": ((int, float), "FieldQuery comparison value must be numeric."),
+    "_fields": ((int, float, str), "FieldQuery comparison value must be a number, bool or string."),
 }
 
 

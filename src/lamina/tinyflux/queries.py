@@ -1,7 +1,9 @@
-"""The queries of points under TinyFlux's name, and what a naive time means to it: this machine's local time."""
+"""The queries of points under TinyFlux's names, and what differs: fields are compared with numbers only, and a naive
+time is this machine's local time."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,7 +11,6 @@ from lamina.points.queries import (
     COMPARISONS,
     BaseQuery,
     CompoundQuery,
-    FieldQuery,
     MeasurementQuery,
     Query,
     SimpleQuery,
@@ -21,6 +22,7 @@ from lamina.points.queries import (
     resolver,
     runs_user_code,
 )
+from lamina.points.queries import FieldQuery as AnyFieldQuery
 
 __all__ = [
     "COMPARISONS",
@@ -39,6 +41,23 @@ __all__ = [
     "resolver",
     "runs_user_code",
 ]
+
+
+class FieldQuery(AnyFieldQuery):
+    """`FieldQuery().temp > 20.0`: tests of fields."""
+
+    def _generate_simple_query(
+        self,
+        operator: Callable[..., Any],
+        test_against_rhs: bool,
+        rhs: Any,
+        args: Any,
+        hashval: Any,
+        kind: str = "test",
+    ) -> SimpleQuery:
+        if self._path and rhs and not isinstance(rhs, (int, float)):
+            raise TypeError("FieldQuery comparison value must be numeric.")
+        return super()._generate_simple_query(operator, test_against_rhs, rhs, args, hashval, kind)
 
 
 def localized(query: Query) -> Query:
