@@ -129,7 +129,7 @@ def batch_of_points(points: Sequence[Point], now_us: int) -> Batch:
     InvalidTimeRange, InvalidArgument: a time or value that cannot be stored.
     """
     times = np.fromiter((_time_us(point, now_us) for point in points), np.int64, len(points))
-    _check_times(times)
+    check_times(times)
     tagsets: Interned[TagSet] = Interned()
     orders: Interned[Order] = Interned()
     tagset = tagsets.all(_tag_set(point._tags) for point in points)
@@ -202,10 +202,12 @@ def _time_us(point: Point, now_us: int) -> int:
     return ((time if time.tzinfo is not None else time.replace(tzinfo=UTC)) - EPOCH) // MICROSECOND
 
 
-def _check_times(times: NDArray[np.int64]) -> None:
+def check_times(times: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The times themselves. InvalidTimeRange: one outside the years 1 to 9999."""
     if len(times) and (int(times.min()) < MIN_TIME_US or int(times.max()) > MAX_TIME_US):
         bad = times[(times < MIN_TIME_US) | (times > MAX_TIME_US)][0]
         raise InvalidTimeRange(f"time {bad} µs since 1970: expected years 1 .. 9999, {MIN_TIME_US} .. {MAX_TIME_US}")
+    return times
 
 
 def _tag_set(tags: Any) -> TagSet:
