@@ -133,16 +133,27 @@ class PagedColumn:
         return some
 
     def read_pages(self, ids: Ids) -> NDArray[Any]:
-        """[len(ids), PAGE]; zeros behind the last row. Reads these pages and the records on the way to them."""
-        out = np.zeros((len(ids), m.PAGE), self.dtype)
+        """[len(ids), PAGE]; anything behind the last row. Reads these pages and the records on the way to them."""
         if self.form == LINEAR:
             return (ids[:, None] * m.PAGE + np.arange(m.PAGE)) * self._step + self._base
         quarter_ids = np.unique(ids // m.FAN)
-        quarters, starts = self.quarter_records(quarter_ids)
+        if self._quarters is not None or 2 * len(quarter_ids) > m.units(self.n, m.QUARTER):
+            quarters = self._all_quarters()
+            sizes = quarters["length"].sum(axis=1, dtype=np.int64)
+            starts = (np.cumsum(sizes) - sizes)[quarter_ids]
+            return self.pages_in(ids, quarter_ids, quarters[quarter_ids], starts)
+        descent = Descent(self)
+        descent.chunks(np.unique(quarter_ids // m.FAN))
+        descent.quarters(quarter_ids)
+        return descent.pages(ids)
+
+    def pages_in(self, ids: Ids, quarter_ids: Ids, quarters: m.Records, starts: NDArray[np.int64]) -> NDArray[Any]:
+        """Pages of quarters whose records, and places in the pages' block, are known."""
         lengths = quarters["length"].astype(np.int64)
         offsets = starts[:, None] + np.cumsum(lengths, axis=1) - lengths
         at = np.searchsorted(quarter_ids, ids // m.FAN), ids % m.FAN
         blocks = self._blocks(0, offsets[at], lengths[at], quarters["crc"][at])
+        out = np.zeros((len(ids), m.PAGE), self.dtype)
         for i, (page, block) in enumerate(zip(ids.tolist(), blocks, strict=True)):
             self._decode(block, out[i, : min(m.PAGE, self.n - page * m.PAGE)])
         return out
@@ -151,22 +162,13 @@ class PagedColumn:
         """Marks of all chunks."""
         return np.frombuffer(self._source.block(self._places[3]), m.TOP[self._marks])
 
-    def chunk_records(self, ids: Ids) -> m.Records:
+    def chunk_records(self, ids: Ids, crcs: NDArray[np.uint32]) -> m.Records:
         """What is known of the quarters of these chunks."""
-        if 2 * len(ids) > m.units(self.n, m.CHUNK):
-            return self._whole(2, m.QUARTERS_OF)[ids]
-        return self._some(2, m.QUARTERS_OF, ids, self.top()["crc"][ids])
+        return self._some(2, m.QUARTERS_OF, ids, crcs)
 
-    def quarter_records(self, ids: Ids) -> tuple[m.Records, NDArray[np.int64]]:
-        """What is known of the pages of these quarters, and where in the pages' block theirs begin."""
-        if self._quarters is not None or 2 * len(ids) > m.units(self.n, m.QUARTER):
-            quarters = self._all_quarters()
-            sizes = quarters["length"].sum(axis=1, dtype=np.int64)
-            return quarters[ids], (np.cumsum(sizes) - sizes)[ids]
-        chunk_ids = np.unique(ids // m.FAN)
-        chunks = self.chunk_records(chunk_ids)
-        at = np.searchsorted(chunk_ids, ids // m.FAN), ids % m.FAN
-        return self._some(1, m.PAGES_OF, ids, chunks["crc"][at]), chunks["start"][at].astype(np.int64)
+    def quarter_records(self, ids: Ids, crcs: NDArray[np.uint32]) -> m.Records:
+        """What is known of the pages of these quarters."""
+        return self._some(1, m.PAGES_OF, ids, crcs)
 
     def _all_quarters(self) -> m.Records:
         if self._quarters is None:
@@ -198,3 +200,33 @@ class PagedColumn:
     def _corrupt(self, expected: str) -> Corrupt:
         offset = self._places[0].offset
         return Corrupt(f"segment {self._source.segment}: column at offset {offset}: expected {expected}")
+
+
+class Descent:
+    """One way down a column, a level at a time: nothing is read twice. Each level's ids lie under those of the level
+    above."""
+
+    __slots__ = ("_chunk_ids", "_chunks", "_column", "_quarter_ids", "_quarters", "_starts", "top")
+
+    def __init__(self, column: PagedColumn) -> None:
+        self._column = column
+        self.top = column.top()
+        """Marks of all chunks."""
+
+    def chunks(self, ids: Ids) -> m.Records:
+        """Records of these chunks: of each quarter, what is known."""
+        self._chunk_ids = ids
+        self._chunks = self._column.chunk_records(ids, self.top["crc"][ids])
+        return self._chunks
+
+    def quarters(self, ids: Ids) -> m.Records:
+        """Records of these quarters: of each page, what is known."""
+        at = np.searchsorted(self._chunk_ids, ids // m.FAN), ids % m.FAN
+        self._quarter_ids = ids
+        self._quarters = self._column.quarter_records(ids, self._chunks["crc"][at])
+        self._starts = self._chunks["start"][at].astype(np.int64)
+        return self._quarters
+
+    def pages(self, ids: Ids) -> NDArray[Any]:
+        """The values of these pages, [len(ids), PAGE]; anything behind the last row."""
+        return self._column.pages_in(ids, self._quarter_ids, self._quarters, self._starts)

@@ -1,0 +1,116 @@
+"""What a section, or any rows, contribute to windows of time: per window one or more summaries.
+
+What is known of chunks, quarters and pages settles all that lies inside one window. Only pages that an edge cuts, or in
+which somebody has died, are decoded.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lamina.points import marks as m
+from lamina.points.field import FLOAT, INT
+from lamina.points.locate import locate
+from lamina.points.pagedread import Descent, PagedColumn
+from lamina.points.sectionread import FieldPart, OpenSection
+from lamina.points.summary import Summary, joined, of_values
+
+_I64 = NDArray[np.int64]
+
+
+class Parts(NamedTuple):
+    """Summaries, and the window that each belongs to: window k is [k * width, (k + 1) * width)."""
+
+    window: _I64
+    summary: Summary
+
+
+def of_rows(times: _I64, values: NDArray[np.float64], width: int) -> Parts:
+    """Of rows in any order; NaN is no value."""
+    window = times // width
+    if not (window[1:] >= window[:-1]).all():
+        order = np.argsort(window, kind="stable")
+        window, values = window[order], values[order]
+    distinct = np.flatnonzero(np.diff(window, prepend=window[0] - 1)) if len(window) else np.empty(0, np.intp)
+    groups = np.repeat(np.arange(len(distinct)), np.diff(distinct, append=len(window)))
+    return Parts(window[distinct], of_values(values, groups, len(distinct)))
+
+
+def of_section(section: OpenSection, seq: int, field: str, first: int, last: int, width: int) -> Parts | None:
+    """Of the rows that live as of a seq, with first <= time <= last. None: there is no number."""
+    row, reader = section.section.row, section.reader
+    part = reader.fields.get(field)
+    low, high = max(first, row.t_min), min(last, row.t_max)
+    if part is None or part.numbers is None or low > high:
+        return None
+    living = section.living(seq)
+    dead = np.empty(0, np.intp) if living is None else np.flatnonzero(~living)
+    count = high // width - low // width
+    if 2 * (count + len(np.unique(dead // m.PAGE))) > part.numbers.pages:
+        times = reader.times
+        rows = slice(np.searchsorted(times, low, "left"), np.searchsorted(times, high, "right"))
+        values = reader.numbers(field)
+        values[dead] = np.nan
+        return of_rows(times[rows], values[rows], width)
+    # Segment i holds what is before edge i and not before the one ahead of it.
+    edges = [width * k for k in range(low // width + 1, high // width + 1)]
+    windows = list(range(low // width, high // width + 1))
+    outside = [False] * len(windows)
+    if low > row.t_min:
+        edges, windows, outside = [low, *edges], [0, *windows], [True, *outside]
+    if high < row.t_max:
+        edges, windows, outside = [*edges, high + 1], [*windows, 0], [*outside, True]
+    cuts = locate(reader.time, np.array(edges, np.int64))
+    rows_at, summary = _pieces(part, part.numbers, cuts, dead)
+    segment = np.searchsorted(cuts, rows_at, "right")
+    inside = ~np.array(outside)[segment]
+    return Parts(np.array(windows, np.int64)[segment][inside], summary.take(inside))
+
+
+def _pieces(part: FieldPart, column: PagedColumn, cuts: _I64, dead: NDArray[np.intp]) -> tuple[_I64, Summary]:
+    """Summaries of pieces that no cut goes through, and the first row of each. `cuts` ascends."""
+    n = column.n
+
+    def cut(size: int) -> _I64:
+        """Units that are not whole, or that somebody has died in."""
+        return np.unique(np.concatenate((cuts[(cuts % size != 0) & (cuts < n)] // size, dead // size)))
+
+    chunks, quarters, pages = cut(m.CHUNK), cut(m.QUARTER), cut(m.PAGE)
+    descent = Descent(column)
+    whole = np.ones(len(descent.top), np.bool_)
+    whole[chunks] = False
+    rows = [np.flatnonzero(whole) * m.CHUNK]
+    found = [m.summary_of(descent.top[whole])]
+    for size, parents, broken, read in (
+        (m.QUARTER, chunks, quarters, descent.chunks),
+        (m.PAGE, quarters, pages, descent.quarters),
+    ):
+        if not len(parents):
+            break
+        children = (parents[:, None] * m.FAN + np.arange(m.FAN)).ravel()
+        keep = ~np.isin(children, broken) & (children < m.units(n, size))
+        rows.append(children[keep] * size)
+        found.append(m.summary_of(read(parents)).take(keep))
+    if len(pages):
+        rows_of, values = _values(part, column, descent, pages)
+        values[np.isin(rows_of, dead, kind="sort")] = np.nan
+        segment = np.searchsorted(cuts, rows_of, "right")
+        starts = np.flatnonzero(np.diff(segment, prepend=-1))
+        groups = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(segment)))
+        rows.append(rows_of[starts])
+        found.append(of_values(values, groups, len(starts)))
+    return np.concatenate(rows), joined(found)
+
+
+def _values(part: FieldPart, column: PagedColumn, descent: Descent, pages: _I64) -> tuple[_I64, NDArray[np.float64]]:
+    """Rows of some pages, and their numbers; NaN where there is none."""
+    rows = (pages[:, None] * m.PAGE + np.arange(m.PAGE)).ravel()
+    real = rows < column.n
+    values = descent.pages(pages).ravel().astype(np.float64)
+    if part.kinds is not None:
+        kinds = part.kinds.read_pages(pages).ravel()
+        values[(kinds != FLOAT) & (kinds != INT)] = np.nan
+    return rows[real], values[real]
