@@ -19,7 +19,7 @@ from lamina.time import TimeLike, WidthLike, to_interval_ns
 if TYPE_CHECKING:
     from lamina.engine.points.store import PointStore
     from lamina.points.queries import Query
-    from lamina.points.windows import WindowTable
+    from lamina.points.windowtable import WindowTable
 
 
 class Source(NamedTuple):
