@@ -16,6 +16,7 @@ def locate(times: PagedColumn, edges: NDArray[np.int64]) -> NDArray[np.int64]:
     if times.line is not None:
         return _on_line(*times.line, times.n, edges)
     rows = np.zeros(len(edges), np.int64)
+    size = times.sizes.page
     descent = Descent(times)
     # The last chunk that begins earlier; where there is none, no row is earlier.
     chunk = np.searchsorted(descent.top["first"], edges, "left") - 1
@@ -23,12 +24,12 @@ def locate(times: PagedColumn, edges: NDArray[np.int64]) -> NDArray[np.int64]:
     if not len(inside):
         return rows
     edges, chunk = edges[inside], chunk[inside]
-    quarter = _down(chunk, descent.chunks, edges, m.units(times.n, m.QUARTER))
-    page = _down(quarter, descent.quarters, edges, m.units(times.n, m.PAGE))
+    quarter = _down(chunk, descent.chunks, edges, m.units(times.n, times.sizes.quarter))
+    page = _down(quarter, descent.quarters, edges, times.pages)
     ids = np.unique(page)
     values = descent.pages(ids)[np.searchsorted(ids, page)]
-    real = np.arange(m.PAGE) < (times.n - page * m.PAGE)[:, None]
-    rows[inside] = page * m.PAGE + np.count_nonzero((values < edges[:, None]) & real, axis=1)
+    real = np.arange(size) < (times.n - page * size)[:, None]
+    rows[inside] = page * size + np.count_nonzero((values < edges[:, None]) & real, axis=1)
     return rows
 
 

@@ -1,21 +1,22 @@
 """What is known of the pages, quarters and chunks of a column without reading them (FORMAT.md, Column).
 
-A page is 256 rows, a quarter four pages, a chunk four quarters. The top has an entry a chunk; a chunk's record has an
-entry a quarter, a quarter's record one a page. So a boundary between two windows costs a record of each and one page.
+A quarter is four pages, a chunk four quarters. The top has an entry a chunk; a chunk's record has an entry a quarter, a
+quarter's record one a page. So a boundary between two windows costs a record of each and one page.
 """
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lamina.points.summary import Summary, merged, of_values
 
-PAGE, QUARTER, CHUNK = 256, 1024, 4096
-"""Rows. Smaller pages cost more in marks than they save in values (windows of 10,000 points: 3 % of the bytes of noisy
-floats are read with these, 4 % with pages of 128, 7 % with 1024); larger chunks make a longer way down."""
+PAGE_BITS, WIDE_BITS = 7, 9
+"""Log2 of a page's rows: of times and numbers, and of everything else. Measured with 1,000 windows over 1e7 points: 128
+rows read 2.2 % of the bytes of noisy floats and jittered times, 3.9 % where values have two decimals and times are on a
+grid; 256 rows read 3.9 % and 5.9 %. What no window cuts decodes twice as fast in wide pages."""
 FAN = 4
 """Pages of a quarter, quarters of a chunk."""
 
@@ -44,6 +45,19 @@ TOP = {marks: np.dtype([*_FIELDS[marks], ("crc", "<u4")]) for marks in _FIELDS}
 assert [PAGES_OF[NUMBERS].itemsize, QUARTERS_OF[NUMBERS].itemsize, TOP[NUMBERS].itemsize] == [160, 168, 38], "format"
 
 
+class Sizes(NamedTuple):
+    """Rows of a page, a quarter and a chunk."""
+
+    page: int
+    quarter: int
+    chunk: int
+
+
+def sizes(page_bits: int) -> Sizes:
+    page = 1 << page_bits
+    return Sizes(page, page * FAN, page * FAN * FAN)
+
+
 def units(n: int, size: int) -> int:
     """Pages, quarters or chunks of n rows."""
     return -(-n // size)
@@ -51,15 +65,16 @@ def units(n: int, size: int) -> int:
 
 def firsts(values: NDArray[np.int64]) -> list[dict[str, NDArray[np.generic]]]:
     """Marks of pages, quarters and chunks: their first values."""
-    return [{"first": values[::size]} for size in (PAGE, QUARTER, CHUNK)]
+    return [{"first": values[::size]} for size in sizes(PAGE_BITS)]
 
 
 def numbers(values: NDArray[np.float64]) -> list[dict[str, NDArray[np.generic]]]:
     """Marks of pages, quarters and chunks: summaries of values, NaN where there is none."""
     n = len(values)
-    level = of_values(values, np.arange(n) // PAGE, units(n, PAGE))
+    page, *larger = sizes(PAGE_BITS)
+    level = of_values(values, np.arange(n) // page, units(n, page))
     found = [level]
-    for size in (QUARTER, CHUNK):
+    for size in larger:
         level = merged(level, np.arange(len(level.count)) // FAN, units(n, size))
         found.append(level)
     return [dict(zip(Summary._fields, level, strict=True)) for level in found]

@@ -21,6 +21,10 @@ Ids: TypeAlias = NDArray[np.int64]
 """Numbers of pages, quarters or chunks; ascending, each once."""
 
 
+_MOST_BITS = 16
+"""Of a page's rows: what could still be allocated."""
+
+
 class Place(NamedTuple):
     """Where a block of this segment lies."""
 
@@ -52,17 +56,31 @@ class PagedColumn:
     """One column of n rows. Immutable and thread-safe; every read goes to the source again, but for the table of
     pages once most of it was asked for. Reading raises Corrupt (object, offset) and NotFound (the object is gone)."""
 
-    __slots__ = ("_base", "_decoder", "_marks", "_places", "_quarters", "_source", "_step", "dtype", "form", "n")
+    __slots__ = (
+        "_base",
+        "_decoder",
+        "_marks",
+        "_places",
+        "_quarters",
+        "_source",
+        "_step",
+        "dtype",
+        "form",
+        "n",
+        "sizes",
+    )
 
     def __init__(self, reader: TableReader, n: int, source: Source) -> None:
         """From its description. Raises Corrupt, UnknownFormat."""
-        form, floats, marks, zero, size = reader.unpack(HEAD)
-        if form > RAW or floats > FLOATS or marks > m.NUMBERS or zero:
+        form, floats, marks, bits, size = reader.unpack(HEAD)
+        if form > RAW or floats > FLOATS or marks > m.NUMBERS or not 0 < bits <= _MOST_BITS:
             raise UnknownFormat(
-                f"{reader.what}: byte {reader.at}: column of form {form}, {floats}, {marks}, {zero}: "
-                f"this version reads 0..{RAW}, 0..{FLOATS}, 0..{m.NUMBERS}, 0"
+                f"{reader.what}: byte {reader.at}: column of form {form}, {floats}, {marks}, {bits}: "
+                f"this version reads 0..{RAW}, 0..{FLOATS}, 0..{m.NUMBERS}, 1..{_MOST_BITS}"
             )
         self.n = n
+        self.sizes = m.sizes(bits)
+        """Rows of a page, a quarter, a chunk."""
         self.form: int = form
         self.dtype = np.dtype(np.float64 if floats else np.int64)
         self._marks: int = marks
@@ -80,7 +98,8 @@ class PagedColumn:
         if form == PCO:
             self._decoder = PageDecoder(meta, bool(floats))
         self._places = [Place(*reader.unpack(PLACE)) for _ in range(4)]
-        records = ((m.QUARTER, m.PAGES_OF), (m.CHUNK, m.QUARTERS_OF), (m.CHUNK, m.TOP))
+        _, quarter, chunk = self.sizes
+        records = ((quarter, m.PAGES_OF), (chunk, m.QUARTERS_OF), (chunk, m.TOP))
         for place, (rows, forms) in zip(self._places[1:], records, strict=True):
             expected = m.units(n, rows) * forms[marks].itemsize
             if place.length != expected:
@@ -88,7 +107,7 @@ class PagedColumn:
 
     @property
     def pages(self) -> int:
-        return m.units(self.n, m.PAGE)
+        return m.units(self.n, self.sizes.page)
 
     @property
     def stored_bytes(self) -> int:
@@ -111,9 +130,9 @@ class PagedColumn:
         if ends[-1] != len(blob):
             raise self._corrupt(f"pages of {ends[-1]} bytes altogether, found {len(blob)}")
         out = np.empty(self.n, self.dtype)
-        start = 0
+        start, rows = 0, self.sizes.page
         for page, end in enumerate(ends):
-            self._decode(blob[start:end], out[page * m.PAGE : (page + 1) * m.PAGE])
+            self._decode(blob[start:end], out[page * rows : (page + 1) * rows])
             start = end
         return out
 
@@ -121,7 +140,7 @@ class PagedColumn:
         """The values of these rows, in their order. Reads the pages they are in."""
         if self.form == LINEAR:
             return rows.astype(np.int64) * self._step + self._base
-        page_of = rows // m.PAGE
+        page_of = rows // self.sizes.page
         wanted = np.zeros(self.pages, np.bool_)
         wanted[page_of] = True
         ids = np.flatnonzero(wanted)
@@ -129,15 +148,16 @@ class PagedColumn:
             found: NDArray[Any] = self.all()[rows]
             return found
         place = np.cumsum(wanted) - 1
-        some: NDArray[Any] = self.read_pages(ids)[place[page_of], rows % m.PAGE]
+        some: NDArray[Any] = self.read_pages(ids)[place[page_of], rows % self.sizes.page]
         return some
 
     def read_pages(self, ids: Ids) -> NDArray[Any]:
-        """[len(ids), PAGE]; anything behind the last row. Reads these pages and the records on the way to them."""
+        """[len(ids), rows of a page]; anything behind the last row. Reads these pages and the records on their way."""
         if self.form == LINEAR:
-            return (ids[:, None] * m.PAGE + np.arange(m.PAGE)) * self._step + self._base
+            rows = self.sizes.page
+            return (ids[:, None] * rows + np.arange(rows)) * self._step + self._base
         quarter_ids = np.unique(ids // m.FAN)
-        if self._quarters is not None or 2 * len(quarter_ids) > m.units(self.n, m.QUARTER):
+        if self._quarters is not None or 2 * len(quarter_ids) > m.units(self.n, self.sizes.quarter):
             quarters = self._all_quarters()
             sizes = quarters["length"].sum(axis=1, dtype=np.int64)
             starts = (np.cumsum(sizes) - sizes)[quarter_ids]
@@ -153,9 +173,10 @@ class PagedColumn:
         offsets = starts[:, None] + np.cumsum(lengths, axis=1) - lengths
         at = np.searchsorted(quarter_ids, ids // m.FAN), ids % m.FAN
         blocks = self._blocks(0, offsets[at], lengths[at], quarters["crc"][at])
-        out = np.zeros((len(ids), m.PAGE), self.dtype)
+        rows = self.sizes.page
+        out = np.zeros((len(ids), rows), self.dtype)
         for i, (page, block) in enumerate(zip(ids.tolist(), blocks, strict=True)):
-            self._decode(block, out[i, : min(m.PAGE, self.n - page * m.PAGE)])
+            self._decode(block, out[i, : min(rows, self.n - page * rows)])
         return out
 
     def top(self) -> m.Records:
@@ -228,5 +249,5 @@ class Descent:
         return self._quarters
 
     def pages(self, ids: Ids) -> NDArray[Any]:
-        """The values of these pages, [len(ids), PAGE]; anything behind the last row."""
+        """The values of these pages, [len(ids), rows of a page]; anything behind the last row."""
         return self._column.pages_in(ids, self._quarter_ids, self._quarters, self._starts)

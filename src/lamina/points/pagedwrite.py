@@ -20,14 +20,16 @@ LINEAR, PCO, RAW = 0, 1, 2
 """Forms. value[i] = base + i * step, nothing is stored; pages of pcodec; pages of 8 bytes a value."""
 INTEGERS, FLOATS = 0, 1
 
-HEAD = struct.Struct("<BBBBH")  # form, integers or floats, marks, 0, bytes of meta
+HEAD = struct.Struct("<BBBBH")  # form, integers or floats, marks, log2 of a page's rows, bytes of meta
 LINE = struct.Struct("<qq")  # base, step
 PLACE = struct.Struct("<QII")  # offset, length, CRC32C
 
 
 def write_times(out: SegmentWriter, times: NDArray[np.int64]) -> bytes:
     """Times that ascend; found again by their first values."""
-    return _linear(times) or _write(out, times, pages.encode_integers(times, m.PAGE, 1), m.FIRST, m.firsts(times))
+    return _linear(times) or _write(
+        out, times, pages.encode_integers(times, 1 << m.PAGE_BITS, 1), m.FIRST, m.firsts(times)
+    )
 
 
 def write_integers(out: SegmentWriter, values: NDArray[np.int64], delta: int | None = None) -> bytes:
@@ -35,7 +37,7 @@ def write_integers(out: SegmentWriter, values: NDArray[np.int64], delta: int | N
     linear = _linear(values)
     if linear:
         return linear
-    return _write(out, values, pages.encode_integers(values, m.PAGE, delta), m.NOTHING, [{}, {}, {}])
+    return _write(out, values, pages.encode_integers(values, 1 << m.WIDE_BITS, delta), m.NOTHING, [{}, {}, {}])
 
 
 def write_numbers(
@@ -45,11 +47,12 @@ def write_numbers(
     floats = values.astype(np.float64)
     if are is not None:
         floats[~are] = np.nan
+    page = 1 << m.PAGE_BITS
     if values.dtype == np.float64:
         codec: ValueCodec = learn(np.asarray(values, np.float64))
-        paged = pages.encode_floats(np.asarray(values, np.float64), m.PAGE, codec.mode, codec.parameter, codec.delta)
+        paged = pages.encode_floats(np.asarray(values, np.float64), page, codec.mode, codec.parameter, codec.delta)
     else:
-        paged = pages.encode_integers(np.asarray(values, np.int64), m.PAGE)
+        paged = pages.encode_integers(np.asarray(values, np.int64), page)
     return _write(out, values, paged, m.NUMBERS, m.numbers(floats))
 
 
@@ -58,7 +61,7 @@ def _linear(values: NDArray[np.int64]) -> bytes | None:
     step = int(values[1]) - base if len(values) > 1 else 0
     if not -(1 << 63) <= step < 1 << 63 or (len(values) > 2 and not (np.diff(values[1:]) == step).all()):
         return None
-    return HEAD.pack(LINEAR, INTEGERS, m.NOTHING, 0, 0) + LINE.pack(base, step)
+    return HEAD.pack(LINEAR, INTEGERS, m.NOTHING, m.PAGE_BITS, 0) + LINE.pack(base, step)
 
 
 def _write(
@@ -68,18 +71,19 @@ def _write(
     marks: int,
     levels: list[dict[str, NDArray[np.generic]]],
 ) -> bytes:
-    n = len(values)
+    n, bits = len(values), m.WIDE_BITS if marks == m.NOTHING else m.PAGE_BITS
+    page, quarter, chunk = m.sizes(bits)
     if paged is None:
         raw = values.astype("<i8" if values.dtype == np.int64 else "<f8", copy=False)
-        paged = pages.Paged(b"", [raw[at : at + m.PAGE].tobytes() for at in range(0, n, m.PAGE)])
-    lengths = np.array([len(page) for page in paged.pages], np.uint32)
+        paged = pages.Paged(b"", [raw[at : at + page].tobytes() for at in range(0, n, page)])
+    lengths = np.array([len(one) for one in paged.pages], np.uint32)
     assert int(lengths.max()) < 1 << 16, "a length is a u16"
     blob = b"".join(paged.pages)
 
-    quarters = np.zeros(m.units(n, m.QUARTER), m.PAGES_OF[marks])
+    quarters = np.zeros(m.units(n, quarter), m.PAGES_OF[marks])
     quarters["length"] = m.grouped(lengths)
-    quarters["crc"] = m.grouped(np.array([crc32c(page) for page in paged.pages], np.uint32))
-    chunks = np.zeros(m.units(n, m.CHUNK), m.QUARTERS_OF[marks])
+    quarters["crc"] = m.grouped(np.array([crc32c(one) for one in paged.pages], np.uint32))
+    chunks = np.zeros(m.units(n, chunk), m.QUARTERS_OF[marks])
     sizes = quarters["length"].sum(axis=1, dtype=np.int64)
     chunks["start"] = m.grouped((np.cumsum(sizes) - sizes).astype(np.uint32))
     for name, column in levels[0].items():
@@ -93,7 +97,7 @@ def _write(
     top["crc"] = _checksums(chunks)
 
     kind = INTEGERS if values.dtype == np.int64 else FLOATS
-    head = HEAD.pack(PCO if paged.meta else RAW, kind, marks, 0, len(paged.meta)) + paged.meta
+    head = HEAD.pack(PCO if paged.meta else RAW, kind, marks, bits, len(paged.meta)) + paged.meta
     parts = (blob, quarters.tobytes(), chunks.tobytes(), top.tobytes())
     return head + b"".join(PLACE.pack(*out.append(part)) for part in parts)
 

@@ -49,7 +49,7 @@ def of_section(section: OpenSection, seq: int, field: str, first: int, last: int
     living = section.living(seq)
     dead = np.empty(0, np.intp) if living is None else np.flatnonzero(~living)
     count = high // width - low // width
-    if 2 * (count + len(np.unique(dead // m.PAGE))) > part.numbers.pages:
+    if 2 * (count + len(np.unique(dead // part.numbers.sizes.page))) > part.numbers.pages:
         times = reader.times
         rows = slice(np.searchsorted(times, low, "left"), np.searchsorted(times, high, "right"))
         values = reader.numbers(field)
@@ -73,20 +73,21 @@ def of_section(section: OpenSection, seq: int, field: str, first: int, last: int
 def _pieces(part: FieldPart, column: PagedColumn, cuts: _I64, dead: NDArray[np.intp]) -> tuple[_I64, Summary]:
     """Summaries of pieces that no cut goes through, and the first row of each. `cuts` ascends."""
     n = column.n
+    page, quarter, chunk = column.sizes
 
     def cut(size: int) -> _I64:
         """Units that are not whole, or that somebody has died in."""
         return np.unique(np.concatenate((cuts[(cuts % size != 0) & (cuts < n)] // size, dead // size)))
 
-    chunks, quarters, pages = cut(m.CHUNK), cut(m.QUARTER), cut(m.PAGE)
+    chunks, quarters, pages = cut(chunk), cut(quarter), cut(page)
     descent = Descent(column)
     whole = np.ones(len(descent.top), np.bool_)
     whole[chunks] = False
-    rows = [np.flatnonzero(whole) * m.CHUNK]
+    rows = [np.flatnonzero(whole) * chunk]
     found = [m.summary_of(descent.top[whole])]
     for size, parents, broken, read in (
-        (m.QUARTER, chunks, quarters, descent.chunks),
-        (m.PAGE, quarters, pages, descent.quarters),
+        (quarter, chunks, quarters, descent.chunks),
+        (page, quarters, pages, descent.quarters),
     ):
         if not len(parents):
             break
@@ -107,10 +108,11 @@ def _pieces(part: FieldPart, column: PagedColumn, cuts: _I64, dead: NDArray[np.i
 
 def _values(part: FieldPart, column: PagedColumn, descent: Descent, pages: _I64) -> tuple[_I64, NDArray[np.float64]]:
     """Rows of some pages, and their numbers; NaN where there is none."""
-    rows = (pages[:, None] * m.PAGE + np.arange(m.PAGE)).ravel()
+    size = column.sizes.page
+    rows = (pages[:, None] * size + np.arange(size)).ravel()
     real = rows < column.n
-    values = descent.pages(pages).ravel().astype(np.float64)
+    rows, values = rows[real], descent.pages(pages).ravel()[real].astype(np.float64)
     if part.kinds is not None:
-        kinds = part.kinds.read_pages(pages).ravel()
+        kinds = part.kinds.take(rows)
         values[(kinds != FLOAT) & (kinds != INT)] = np.nan
-    return rows[real], values[real]
+    return rows, values

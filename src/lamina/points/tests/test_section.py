@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lamina.errors import Corrupt, UnknownFormat
 from lamina.points.batch import Batch
 from lamina.points.field import ABSENT, BOOL, FLOAT, INT, MIXED, NULL, TEXT, FieldColumn, uniform
-from lamina.points.marks import PAGE
+from lamina.points.marks import PAGE_BITS, sizes
 from lamina.points.point import Point
 from lamina.points.sectionread import SectionReader
 from lamina.points.tail import FOREVER
@@ -43,6 +43,9 @@ def test_points_come_back_to_the_bit(listed: list[Point], data: st.DataObject) -
     assert reader.resident_bytes > store.reader(section).resident_bytes
 
 
+_PAGE, _QUARTER, _CHUNK = sizes(PAGE_BITS)
+
+
 def large(n: int, seed: int = 1) -> Batch:
     """Every kind of column, over many pages; every third row lacks the mixed field."""
     random = np.random.default_rng(seed)
@@ -73,7 +76,7 @@ def large(n: int, seed: int = 1) -> Batch:
 
 
 def test_columns_of_many_pages_are_read_whole_and_page_by_page() -> None:
-    n = 3 * 4096 + 2 * 1024 + 300
+    n = 3 * _CHUNK + 2 * _QUARTER + 300
     store, batch = Store(), large(n)
     ordinals = np.random.default_rng(2).permutation(n).astype(np.uint64)
     section, order = store.write(batch, ordinals)
@@ -84,7 +87,7 @@ def test_columns_of_many_pages_are_read_whole_and_page_by_page() -> None:
         assert found.row_kinds().tolist() == column.row_kinds().tolist(), key
         assert found.list() == column.list() or key == "noisy", key
         assert found.bits.tolist() == column.bits.tolist(), key
-    for rows in (np.array([n - 1, 0, 5000, PAGE, PAGE - 1, 5000]), np.arange(n)[::-1], np.array([], np.intp)):
+    for rows in (np.array([n - 1, 0, 5000, _PAGE, _PAGE - 1, 5000]), np.arange(n)[::-1], np.array([], np.intp)):
         reader = store.reader(section)
         some = reader.batch(rows)
         assert some.time_us.tolist() == batch.time_us[rows].tolist()

@@ -13,7 +13,7 @@ from lamina.errors import InvalidArgument
 from lamina.points.batch import Batch
 from lamina.points.field import FLOAT, INT, FieldColumn
 from lamina.points.locate import locate
-from lamina.points.marks import CHUNK, PAGE, QUARTER
+from lamina.points.marks import PAGE_BITS, sizes
 from lamina.points.point import EPOCH, MICROSECOND, Point
 from lamina.points.state import MeasurementState, empty_state
 from lamina.points.tests.sections import Store
@@ -79,7 +79,8 @@ def test_windows_are_what_numpy_says_of_the_points(
         assert order == sorted(order)
 
 
-N = 3 * CHUNK + 2 * QUARTER + 300
+_, QUARTER, CHUNK = sizes(PAGE_BITS)
+N = 5 * CHUNK + 2 * QUARTER + 300
 
 
 def numeric(n: int, random: np.random.Generator, kind: str) -> FieldColumn:
@@ -198,4 +199,3 @@ def test_tables_of_windows() -> None:
     assert table.to_pandas()["mean"].tolist() == [1.0]
     pytest.importorskip("polars")
     assert table.to_polars()["count"].to_list() == [3]
-    assert PAGE == 256
