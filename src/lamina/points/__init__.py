@@ -1,6 +1,7 @@
-"""Points: tagged measurements as columns, what a change of them means, and how they are found again.
+"""Points: tagged measurements as columns, what a change of them means, and how they are found again (FORMAT.md).
 
-`point` and `queries` are what users hold (no NumPy there); `field` and `batch` are points as columns; `packed` and
-`ops` their bytes in the log; `tail`, `section` and `state` what is published of a measurement; `columns` is the model
-in memory of the TinyFlux drop-in.
+What users hold: `point`, `queries`, `updates` (no NumPy there). In columns: `field`, `batch`; from and to tables:
+`tables`. In the log: `ops`, `packed`. Published: `tail`, `section`, `state`. Sealed: `sectionwrite`, `sectionread`, of
+columns in `pagedwrite`, `pagedread` with `marks`. Asked: `search` by `masks`, and `windows` by `windowparts`. `columns`
+is the model in memory of the TinyFlux drop-in.
 """

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamina.codecs import pages
-from lamina.codecs.values import ValueCodec, learn
+from lamina.codecs.times import RAW_POINTS
+from lamina.codecs.values import learn
 from lamina.points import marks as m
 from lamina.storage.crc import crc32c
 
@@ -17,19 +18,25 @@ if TYPE_CHECKING:
     from lamina.storage.segment import SegmentWriter
 
 LINEAR, PCO, RAW = 0, 1, 2
-"""Forms. value[i] = base + i * step, nothing is stored; pages of pcodec; pages of 8 bytes a value."""
+"""Forms. value[i] = base + i * step, nothing is stored; pages of pcodec; pages of 8 bytes a value (few
+values, or such as pcodec refuses)."""
 INTEGERS, FLOATS = 0, 1
 
 HEAD = struct.Struct("<BBBBH")  # form, integers or floats, marks, log2 of a page's rows, bytes of meta
 LINE = struct.Struct("<qq")  # base, step
 PLACE = struct.Struct("<QII")  # offset, length, CRC32C
 
+_INT64 = 1 << 63
+
 
 def write_times(out: SegmentWriter, times: NDArray[np.int64]) -> bytes:
     """Times that ascend; found again by their first values."""
-    return _linear(times) or _write(
-        out, times, pages.encode_integers(times, 1 << m.PAGE_BITS, 1), m.FIRST, m.firsts(times)
-    )
+    linear = _linear(times)
+    if linear:
+        return linear
+    few = len(times) < RAW_POINTS
+    paged = None if few else pages.encode_integers(times, 1 << m.PAGE_BITS, 1)
+    return _write(out, times, paged, m.FIRST, m.firsts(times))
 
 
 def write_integers(out: SegmentWriter, values: NDArray[np.int64], delta: int | None = None) -> bytes:
@@ -37,7 +44,9 @@ def write_integers(out: SegmentWriter, values: NDArray[np.int64], delta: int | N
     linear = _linear(values)
     if linear:
         return linear
-    return _write(out, values, pages.encode_integers(values, 1 << m.WIDE_BITS, delta), m.NOTHING, [{}, {}, {}])
+    few = len(values) < RAW_POINTS
+    paged = None if few else pages.encode_integers(values, 1 << m.WIDE_BITS, delta)
+    return _write(out, values, paged, m.NOTHING, [{}, {}, {}])
 
 
 def write_numbers(
@@ -47,19 +56,26 @@ def write_numbers(
     floats = values.astype(np.float64)
     if are is not None:
         floats[~are] = np.nan
-    page = 1 << m.PAGE_BITS
-    if values.dtype == np.float64:
-        codec: ValueCodec = learn(np.asarray(values, np.float64))
-        paged = pages.encode_floats(np.asarray(values, np.float64), page, codec.mode, codec.parameter, codec.delta)
-    else:
-        paged = pages.encode_integers(np.asarray(values, np.int64), page)
+    paged = None if len(values) < RAW_POINTS else _encoded(values)
     return _write(out, values, paged, m.NUMBERS, m.numbers(floats))
 
 
+def _encoded(values: NDArray[np.int64] | NDArray[np.float64]) -> pages.Paged | None:
+    page = 1 << m.PAGE_BITS
+    if values.dtype == np.int64:
+        return pages.encode_integers(np.asarray(values, np.int64), page)
+    numbers = np.asarray(values, np.float64)
+    how = learn(numbers)
+    return pages.encode_floats(numbers, page, how.mode, how.parameter, how.delta)
+
+
 def _linear(values: NDArray[np.int64]) -> bytes | None:
-    base = int(values[0])
+    base, last = int(values[0]), int(values[-1])
     step = int(values[1]) - base if len(values) > 1 else 0
-    if not -(1 << 63) <= step < 1 << 63 or (len(values) > 2 and not (np.diff(values[1:]) == step).all()):
+    # Differences of int64 wrap: the last value says whether they did.
+    if base + step * (len(values) - 1) != last or not -_INT64 <= step < _INT64:
+        return None
+    if len(values) > 2 and not (np.diff(values) == step).all():
         return None
     return HEAD.pack(LINEAR, INTEGERS, m.NOTHING, m.PAGE_BITS, 0) + LINE.pack(base, step)
 

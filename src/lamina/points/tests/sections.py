@@ -30,7 +30,7 @@ class Store:
     def __init__(self, blobs: Blobs | None = None) -> None:
         self.blobs = blobs or MemoryBlobs()
         self.blocks = BlockReader(self.blobs, name, np.dtype([("unused", "u8")]), 0)
-        self.next = 1
+        self.next = 1 + sum(1 for _ in self.blobs.list(""))
         self.directory = b""
 
     def write(
