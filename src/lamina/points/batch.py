@@ -220,6 +220,8 @@ def _tag_set(tags: Any) -> TagSet:
 
 def _used(numbers: Numbers, table: Sequence[_T]) -> tuple[Numbers, Sequence[_T]]:
     """Numbers into a table without the entries that none of them names."""
+    if len(table) == 1 and len(numbers):
+        return numbers, table
     seen = np.bincount(numbers, minlength=len(table)) > 0
     if seen.all():
         return numbers, table

@@ -118,12 +118,16 @@ def _by_row(query: Query, columns: Columns) -> Mask:
 def _tags(query: SimpleQuery, columns: Columns) -> Choice:
     """Each tag set that occurs is tested once."""
     numbers, tagsets = columns.tagset()
-    right = np.zeros(len(tagsets), np.bool_)
-    occurring = np.flatnonzero(np.bincount(numbers, minlength=len(tagsets)))
-    for number in occurring.tolist():
-        right[number] = bool(query.check(dict(tagsets[number])))
-    found = np.count_nonzero(right)
-    return False if not found else True if found == len(occurring) else right[numbers]
+    if may_raise(query) or len(tagsets) > columns.n:
+        right = np.zeros(len(tagsets), np.bool_)
+        for number in np.flatnonzero(np.bincount(numbers, minlength=len(tagsets))).tolist():
+            right[number] = bool(query.check(dict(tagsets[number])))
+    else:
+        # A tag set that no row has does no harm, and nearly all occur.
+        right = np.fromiter((bool(query.check(dict(tags))) for tags in tagsets), np.bool_, len(tagsets))
+    if right.all():
+        return True
+    return right[numbers] if right.any() else False
 
 
 def _field(query: SimpleQuery, path: tuple[Any, ...], column: FieldColumn) -> Choice:

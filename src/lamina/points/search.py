@@ -221,11 +221,15 @@ def _candidates(
             yield open_section, SectionColumns(open_section.reader, rows, measurement)
     if state.n:
         batch = state.tail.batch(state.n)
-        alive = state.alive(seq)
-        times = batch.time_us[alive]
-        alive = alive[(times >= first) & (times <= last)]
-        if len(alive):
-            yield None, TailColumns(batch, None if len(alive) == batch.n else alive, measurement)
+        living = state.tail.died[: state.n] > np.uint64(seq)
+        if seq < state.seq:
+            living &= state.tail.seq[: state.n] <= np.uint64(seq)
+        if first > MIN_TIME_US or last < MAX_TIME_US:
+            living &= (batch.time_us >= first) & (batch.time_us <= last)
+        if living.all():
+            yield None, TailColumns(batch, None, measurement)
+        elif living.any():
+            yield None, TailColumns(batch, np.flatnonzero(living), measurement)
 
 
 def _rows_of(section: OpenSection, seq: int, first: int, last: int) -> Index | None:
