@@ -16,8 +16,8 @@
         weather.insert(Point(tags={"city": "Rome"}, fields={"celsius": 31.5}))   # points: tags and fields
         weather.search(TagQuery().city == "Rome", start, end)
 
-`open` gives a `Database`; `db.streams` its streams, `db.buckets` its records, `db.measurements` its points. Errors are the
-tree in `lamina.errors`. Names are loaded on first use: `import lamina` itself costs next to nothing.
+`open` gives a `Database`; `db.streams` its streams, `db.buckets` its records, `db.measurements` its points. Errors are
+the tree in `lamina.errors`. Names are loaded on first use: `import lamina` itself costs next to nothing.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lamina.catalog.catalog import CatalogDelta
 from lamina.catalog.rows import SECTION_NUMBERS, PointSectionRow, SegmentRow
 from lamina.engine.points import space
-from lamina.engine.points.seal import PointSealer
+from lamina.engine.points.seal import Part, PointSealer
 from lamina.engine.points.sections import Sorted, lives, visible_dead, write
 from lamina.points.batch import concat
 from lamina.points.section import Section, section_of
@@ -109,8 +109,9 @@ def rewrite(store: PointStore, sealer: PointSealer, slot: MeasurementSlot, secti
                 part = rows.part(slice(first, first + SECTION_POINTS))
                 id = writer.id * SECTION_NUMBERS + len(made)
                 made.append(write(writer, id, slot.id, part, pins, store.epoch))
-            gone = {section.row.id: None for section in current}
-            segment = sealer.finish(writer, [(slot, slot.applied, made, dict(gone))])
+            gone: dict[int, PointSectionRow | None] = {section.row.id: None for section in current}
+            known = [section for section in slot.state.sections if section.known]
+            segment = sealer.finish(writer, [Part(slot.id, slot.applied, made, gone, known)], pins)
             _commit(store, slot, current, made, segment)
         except BaseException:
             writer.abort()

@@ -8,7 +8,7 @@ transaction leaves a segment that nobody knows, which the next opening deletes.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -48,6 +48,16 @@ class _Work(NamedTuple):
     amended: dict[int, PointSectionRow | None]  # by section id; None: it goes
 
 
+class Part(NamedTuple):
+    """What a segment is going to say of one measurement."""
+
+    measurement: int
+    seq: int  # up to which it is applied
+    made: Sequence[PointSectionRow]
+    amended: Mapping[int, PointSectionRow | None]
+    sections: Sequence[Section]  # those the catalog knows, before
+
+
 class PointSealer:
     """Thread-safe; a failed seal leaves everything as it was."""
 
@@ -83,7 +93,10 @@ class PointSealer:
                 works: list[_Work] = []
                 for slot, state in zip(due, states, strict=True):
                     works.append(self._write(slot, state, pins, writer, sum(len(work.made) for work in works)))
-                row = self.finish(writer, [(work.slot, work.state.seq, work.made, work.amended) for work in works])
+                parts = [
+                    Part(work.slot.id, work.state.seq, work.made, work.amended, work.state.sections) for work in works
+                ]
+                row = self.finish(writer, parts, pins)
                 self._commit(works, row)
             except BaseException:
                 writer.abort()
@@ -124,15 +137,18 @@ class PointSealer:
     def finish(
         self,
         writer: SegmentWriter,
-        parts: Sequence[tuple[MeasurementSlot, int, Sequence[PointSectionRow], dict[int, PointSectionRow | None]]],
+        parts: Sequence[Part],
+        pins: Sequence[int],
     ) -> SegmentRow:
-        """Make the segment durable; its row. `parts`: measurement, seq up to which it is applied, sections made and
-        amended."""
+        """Make the segment durable; its row."""
         low = high = 0
-        for slot, seq, made, amended in parts:
-            describe(writer, slot.id, seq, made, amended, slot.state.sections)
-            high = max(high, seq)
-            low = min([low or seq, *(row.min_seq for row in made)])
+        for part in parts:
+            # Where somebody looks back, the catalog has sections of which nothing lives any more besides.
+            dead = [row.id for row in self._store.dead_sections(part.measurement, 0)] if pins else []
+            living = [section.row.id for section in part.sections]
+            describe(writer, part.measurement, part.seq, part.made, part.amended, dict.fromkeys([*dead, *living]))
+            high = max(high, part.seq)
+            low = min([low or part.seq, *(row.min_seq for row in part.made)])
         return self._finished(writer, low, high)
 
     def _finished(self, writer: SegmentWriter, low: int, high: int) -> SegmentRow:

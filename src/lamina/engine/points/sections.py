@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -123,13 +123,14 @@ def describe(
     seq: int,
     made: Sequence[PointSectionRow],
     amended: Mapping[int, PointSectionRow | None],
-    sections: Sequence[Section],
+    known: Iterable[int],
 ) -> None:
-    """What a rebuild of the catalog needs: the rows written here, and which sections the measurement has from now on.
-    Every segment with sections says so of each measurement in it, also where nothing lives on."""
+    """What a rebuild of the catalog needs: the rows written here, and which sections the measurement has from now on;
+    `known`: ids of those the catalog had before. Every segment says so of each measurement in it, also where nothing
+    lives on."""
     rows = [*made, *(row for row in amended.values() if row is not None)]
     gone = {id for id, row in amended.items() if row is None}
-    living = [section.row.id for section in sections if section.row.id not in gone]
+    living = [id for id in known if id not in gone]
     living += [row.id for row in made]
     writer.section(
         object_id=measurement,
