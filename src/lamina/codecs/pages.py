@@ -6,6 +6,7 @@ takes hardly more than its share of the whole.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,3 +86,17 @@ class PageDecoder:
             self._chunk.read_page_into(page, len(out), out)
         except RuntimeError as error:
             raise Corrupt(f"page of {len(out)} numbers: {error}") from None
+
+    def decode_all(self, blob: bytes, ends: Sequence[int], page: int, out: NDArray[Any]) -> None:
+        """Fill `out` from pages that lie one behind the other, each of `page` values but perhaps the last."""
+        read = self._chunk.read_page_into
+        whole = len(out) // page
+        start = 0
+        try:
+            for end, rows in zip(ends, out[: whole * page].reshape(whole, page), strict=False):
+                read(blob[start:end], page, rows)
+                start = end
+            if whole < len(ends):
+                read(blob[start:], len(out) - whole * page, out[whole * page :])
+        except RuntimeError as error:
+            raise Corrupt(f"page of {page} numbers: {error}") from None

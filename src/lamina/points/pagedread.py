@@ -129,11 +129,12 @@ class PagedColumn:
         ends = np.cumsum(lengths).tolist()
         if ends[-1] != len(blob):
             raise self._corrupt(f"pages of {ends[-1]} bytes altogether, found {len(blob)}")
+        if self._decoder is None:
+            if len(blob) != self.n * self.dtype.itemsize:
+                raise self._corrupt(f"pages of {self.n * self.dtype.itemsize} bytes, found {len(blob)}")
+            return np.frombuffer(blob, self.dtype).copy()
         out = np.empty(self.n, self.dtype)
-        start, rows = 0, self.sizes.page
-        for page, end in enumerate(ends):
-            self._decode(blob[start:end], out[page * rows : (page + 1) * rows])
-            start = end
+        self._decoder.decode_all(blob, ends, self.sizes.page, out)
         return out
 
     def take(self, rows: NDArray[np.intp]) -> NDArray[Any]:

@@ -28,15 +28,26 @@ class Parts(NamedTuple):
     summary: Summary
 
 
-def of_rows(times: _I64, values: NDArray[np.float64], width: int) -> Parts:
-    """Of rows in any order; NaN is no value."""
+def of_rows(times: _I64, values: NDArray[np.float64], width: int, of: _I64 | None = None) -> tuple[Parts, _I64]:
+    """Of rows in any order, NaN is no value; `of`: the group of each row. With the group of each summary (0: none)."""
     window = times // width
+    group = np.zeros(len(window), np.int64) if of is None else of
     if not (window[1:] >= window[:-1]).all():
-        order = np.argsort(window, kind="stable")
-        window, values = window[order], values[order]
-    distinct = np.flatnonzero(np.diff(window, prepend=window[0] - 1)) if len(window) else np.empty(0, np.intp)
-    groups = np.repeat(np.arange(len(distinct)), np.diff(distinct, append=len(window)))
-    return Parts(window[distinct], of_values(values, groups, len(distinct)))
+        window, values, group = _sorted(np.argsort(window, kind="stable"), window, values, group)
+    if of is not None:
+        # Few groups are sorted by their digits, in linear time.
+        small = group.astype(np.int16) if len(group) and int(group.max()) < 1 << 15 else group
+        window, values, group = _sorted(np.argsort(small, kind="stable"), window, values, group)
+    new = np.ones(len(window), np.bool_)
+    new[1:] = (window[1:] != window[:-1]) | (group[1:] != group[:-1])
+    starts = np.flatnonzero(new)
+    return Parts(window[starts], of_values(values, np.cumsum(new) - 1, len(starts))), group[starts]
+
+
+def _sorted(
+    order: NDArray[np.intp], window: _I64, values: NDArray[np.float64], group: _I64
+) -> tuple[_I64, NDArray[np.float64], _I64]:
+    return window[order], values[order], group[order]
 
 
 def of_section(section: OpenSection, seq: int, field: str, first: int, last: int, width: int) -> Parts | None:
@@ -54,7 +65,7 @@ def of_section(section: OpenSection, seq: int, field: str, first: int, last: int
         rows = slice(np.searchsorted(times, low, "left"), np.searchsorted(times, high, "right"))
         values = reader.numbers(field)
         values[dead] = np.nan
-        return of_rows(times[rows], values[rows], width)
+        return of_rows(times[rows], values[rows], width)[0]
     # Segment i holds what is before edge i and not before the one ahead of it.
     edges = [width * k for k in range(low // width + 1, high // width + 1)]
     windows = list(range(low // width, high // width + 1))

@@ -74,7 +74,7 @@ def _ungrouped(
         if column is not None and len(alive):
             times, values = batch.time_us[alive], _numbers(column.take(alive))
             inside = (times >= first) & (times <= last)
-            parts.append(windowparts.of_rows(times[inside], values[inside], width))
+            parts.append(windowparts.of_rows(times[inside], values[inside], width)[0])
     return [(np.zeros(len(part.window), np.int64), part) for part in parts]
 
 
@@ -107,13 +107,8 @@ def _grouped(
             times, tagset, tagsets = tail.time_us[part.rows], tail.tagset[part.rows], tail.tagsets
         has = ~np.isnan(values)
         numbers = _group_of(tagset[has], tagsets, keys, groups)
-        times, values = times[has], values[has]
-        order = np.argsort(numbers, kind="stable")
-        bounds = np.flatnonzero(np.diff(numbers[order], prepend=-1, append=-1))
-        for low, high in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-            rows_of = order[low:high]
-            one = windowparts.of_rows(times[rows_of], values[rows_of], width)
-            out.append((np.full(len(one.window), numbers[rows_of[0]]), one))
+        one, group = windowparts.of_rows(times[has], values[has], width, numbers)
+        out.append((group, one))
     return out
 
 
