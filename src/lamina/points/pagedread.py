@@ -110,6 +110,16 @@ class PagedColumn:
         return m.units(self.n, self.sizes.page)
 
     @property
+    def summarised(self) -> bool:
+        """Whether summaries of numbers are kept."""
+        return self._marks == m.NUMBERS
+
+    @property
+    def ascends(self) -> bool:
+        """Whether it is one of times: a line, or with first values."""
+        return self._marks == m.FIRST or self.form == LINEAR
+
+    @property
     def stored_bytes(self) -> int:
         """Of pages and records."""
         return sum(place.length for place in self._places)

@@ -79,6 +79,8 @@ class SectionReader:
         self.n: int = n
         """Rows, dead ones included; by time, equal times by ordinal."""
         self.time = PagedColumn(reader, n, self._source)
+        if not self.time.ascends:
+            raise reader.corrupt("times with the first of each page")
         self._ordinal = PagedColumn(reader, n, self._source)
         self._tagset = PagedColumn(reader, n, self._source)
         self._order = PagedColumn(reader, n, self._source)
@@ -105,6 +107,8 @@ class SectionReader:
             PagedColumn(reader, self.n, self._source) if columns & flag else None
             for flag in (KINDS, NUMBERS, INTS, CODES)
         )
+        if numbers is not None and not numbers.summarised:
+            raise reader.corrupt("numbers with summaries")
         return FieldPart(kind, kinds, numbers, ints, codes, read_stored(reader), texts)
 
     def read(self, addresses: Addresses) -> list[bytes]:

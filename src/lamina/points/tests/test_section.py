@@ -9,13 +9,17 @@ from hypothesis import strategies as st
 
 from lamina.errors import Corrupt, UnknownFormat
 from lamina.points.batch import Batch
-from lamina.points.field import ABSENT, BOOL, FLOAT, INT, MIXED, NULL, TEXT, FieldColumn, uniform
+from lamina.points.field import ABSENT, BOOL, FLOAT, INT, NULL, TEXT, FieldColumn, uniform
 from lamina.points.marks import PAGE_BITS, sizes
+from lamina.points.pagedwrite import write_integers
 from lamina.points.point import Point
 from lamina.points.sectionread import SectionReader
+from lamina.points.sectionwrite import HEAD
 from lamina.points.tail import FOREVER
 from lamina.points.tests.sections import Store
 from lamina.points.tests.strategies import LISTS, batch_of, described
+from lamina.storage.memory import MemoryBlobs
+from lamina.storage.segment import SegmentWriter
 
 
 @settings(deadline=None)
@@ -183,8 +187,14 @@ def test_a_newer_section_says_so_and_cut_directories_are_corrupt() -> None:
     for end in range(len(store.directory)):
         with pytest.raises(Corrupt):
             opened(store.directory[:end])
+    at = len(HEAD.pack(0, 0, 0, 0))
+    out = SegmentWriter(MemoryBlobs(), "s", id=1, kind="points", database_id=bytes(16), epoch=1)
+    unmarked = write_integers(out, np.random.default_rng(1).integers(0, 9, 600))
+    with pytest.raises(Corrupt, match="times with the first"):
+        opened(store.directory[:at] + unmarked + store.directory[at:])
+    with pytest.raises(UnknownFormat, match="form 9"):
+        opened(store.directory[:at] + b"\x09" + store.directory[at + 1 :])
     with pytest.raises(UnknownFormat, match="format 2"):
         opened(b"\x02" + store.directory[1:])
     with pytest.raises(Corrupt, match="the end"):
         opened(store.directory + b"\0")
-    assert MIXED == 6, "part of the format"
