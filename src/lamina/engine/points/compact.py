@@ -13,6 +13,7 @@ from lamina.catalog.rows import SECTION_NUMBERS, PointSectionRow, SegmentRow
 from lamina.engine.points import space
 from lamina.engine.points.seal import Part, PointSealer
 from lamina.engine.points.sections import Sorted, lives, visible_dead, write
+from lamina.errors import Corrupt, NotFound
 from lamina.points.batch import concat
 from lamina.points.section import Section, section_of
 from lamina.points.state import MeasurementState
@@ -46,7 +47,10 @@ def compact(store: PointStore, sealer: PointSealer, slot: MeasurementSlot) -> in
     """Rewrite what is worn of a measurement; how many sections."""
     done = 0
     for chosen in worn(slot.state):
-        done += rewrite(store, sealer, slot, chosen)
+        try:
+            done += rewrite(store, sealer, slot, chosen)
+        except (Corrupt, NotFound):
+            continue  # what is damaged stays as it is, for doctor to tell of; the rest is served
     return done
 
 

@@ -91,9 +91,10 @@ class Reading:
         return found[0] if len(found) else None
 
     def count(self, query: Query | None = None, start: TimeLike | None = None, end: TimeLike | None = None) -> int:
-        """How many points `search` would find. Without arguments nothing is read."""
+        """How many points `search` would find. Without arguments nothing is read. Raises as `search`."""
         query, first, last = asked(query, start, end)
         with self._reader() as (sources, seq):
+            self._store.check_settled([source.state for source in sources])
             return sum(
                 search.count(source.state, seq, self._store.open_section, source.name, query, first, last)
                 for source in sources

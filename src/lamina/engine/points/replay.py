@@ -73,7 +73,6 @@ class PointReplay:
     def __init__(self, store: PointStore) -> None:
         self._store = store
         self._slots: dict[int, MeasurementSlot | None] = {}
-        self.unread: list[str] = []  # what could not be applied because a section is damaged
         self.bulk_segments: set[int] = set()  # named by SECTION ops
 
     def forget_missing(self) -> None:
@@ -172,16 +171,23 @@ class PointReplay:
                 living -= len(rows)
         return state._replace(sections=tuple(sections), living=living)
 
+    def _unsettled(self, section: Section, error: Exception) -> Ordered:
+        """Which of its points a change met is not known: nobody may read it as if none had died. The rest stays
+        readable."""
+        self._store.unsettled[section.row.place] = f"{error}; what changed in it since cannot be told"
+        return _Unreadable()
+
     def _opened(self, section: Section) -> Ordered:
         try:
-            return self._store.open_section(section)
-        except (Corrupt, NotFound) as error:  # the rest stays readable; what is damaged is told of when it is read
-            self.unread.append(str(error))
-            return _Unreadable()
+            found = self._store.open_section(section)
+            found.ordinals, found.died  # noqa: B018 -- read here, where damage can be told of
+            return found
+        except (Corrupt, NotFound) as error:
+            return self._unsettled(section, error)
 
 
 class _Unreadable:
-    """A section of which nothing is found."""
+    """A section of which nothing is found: see PointStore.unsettled."""
 
     ordinals: U64 = np.empty(0, np.uint64)
     died: U64 | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,23 +84,32 @@ def write(
 
 
 def amend(store: PointStore, section: Section, pins: Sequence[int], writer: SegmentWriter) -> PointSectionRow | None:
-    """The row of a section with everything that died in it; None: nothing in it lives, and nobody looks back. Reads
-    what is known of deaths in it, and writes a block of them."""
+    """The row of a section with everything that died in it; None: nothing in it lives, and nobody looks back. Writes a
+    block of deaths. Reads those known before, and the section itself only where somebody looks back at a dead one."""
     row = section.row
     if section.cleared and not any(row.min_seq <= pin < section.cleared for pin in pins):
         return None
     if not len(section.fresh) and not section.cleared:
         return row._replace(epoch=store.epoch)
+    if section.living:
+        known, seqs = store.deaths(row)
+        rows = np.concatenate((known, section.fresh))
+        seqs = np.concatenate((seqs, section.fresh_seqs))
+        return _with_deaths(store, writer, row, rows, seqs, row.points - section.living, 0)
+    if not pins:
+        return None
     born, died = lives(store, section)
     if visible_dead(born, died, pins).all():
         return None
-    rows = np.flatnonzero(died != np.uint64(FOREVER)).astype(np.uint32)
-    return row._replace(
-        deaths=address_bytes(writer.id, writer.append(write_deaths(rows, died[rows]))),
-        died=len(rows),
-        dead=0 if len(rows) < row.points else int(died.max()),
-        epoch=store.epoch,
-    )
+    return _with_deaths(store, writer, row, np.arange(row.points), died, row.points, int(died.max()))
+
+
+def _with_deaths(
+    store: PointStore, writer: SegmentWriter, row: PointSectionRow, rows: NDArray[Any], seqs: U64, died: int, dead: int
+) -> PointSectionRow:
+    block = write_deaths(rows.astype(np.uint32), seqs)
+    deaths = address_bytes(writer.id, writer.append(block))
+    return row._replace(deaths=deaths, died=died, dead=dead, epoch=store.epoch)
 
 
 def lives(store: PointStore, section: Section) -> tuple[U64, U64]:

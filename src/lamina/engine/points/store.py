@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lamina.catalog.catalog import Catalog, CatalogSnapshot
 from lamina.catalog.rows import MeasurementRow, PointSectionRow
 from lamina.engine.metadata import Change, Metadata
@@ -16,11 +19,14 @@ from lamina.engine.points.publish import PointPublisher
 from lamina.engine.points.sections import newest_segment
 from lamina.engine.points.slot import MeasurementSlot
 from lamina.engine.readers import Readers
+from lamina.errors import Corrupt
+from lamina.points.deaths import read_deaths
 from lamina.points.names import check_measurement_name
-from lamina.points.section import Section, section_of
+from lamina.points.section import NO_SEQS, NONE_FRESH, Section, section_of
 from lamina.points.sectionread import OpenSection, SectionReader
 from lamina.points.state import MeasurementState, empty_state
 from lamina.settings import Settings
+from lamina.storage.address import ADDRESS
 from lamina.storage.blobs import Blobs
 from lamina.storage.blocks import BlockReader
 from lamina.storage.log import Log, Op, Ticket
@@ -92,6 +98,7 @@ class PointStore:
         self._rows: dict[str, MeasurementRow] | None = None  # not yet loaded
         self._sections: OrderedDict[bytes, SectionReader] = OrderedDict()  # by place
         self._sections_lock = threading.Lock()  # guards _sections
+        self.unsettled: dict[bytes, str] = {}  # place of a section -> why recovery could not tell what died in it
         self._ids = iter(range(0))  # reserved object ids; used under the metadata lane
         self._host: Host
         self._sealer: PointSealer | None = None
@@ -257,9 +264,18 @@ class PointStore:
             states = [slot.state for slot in slots]
         return states, max((state.seq for state in states), default=0)
 
+    def deaths(self, row: PointSectionRow) -> tuple[NDArray[np.uint32], NDArray[np.uint64]]:
+        """Rows of a section that died since it was written, as the catalog knows them, and when. Raises Corrupt."""
+        if not row.deaths:
+            return NONE_FRESH, NO_SEQS
+        (block,) = self.read.blocks(np.frombuffer(row.deaths, ADDRESS))
+        return read_deaths(block)
+
     def open_section(self, section: Section) -> OpenSection:
         """A section and what died in it; what was written is kept in memory. Raises Corrupt, NotFound."""
         key = section.row.place
+        if key in self.unsettled:
+            raise Corrupt(self.unsettled[key])
         with self._sections_lock:
             found = self._sections.get(key)
             if found is not None:
@@ -268,6 +284,14 @@ class PointStore:
             found = SectionReader(section.row, self.read.blocks)
             self._keep(key, found)
         return OpenSection(section, found)
+
+    def check_settled(self, states: Iterable[MeasurementState]) -> None:
+        """Raises Corrupt where it is not known how many points live."""
+        if self.unsettled:
+            for state in states:
+                for section in state.sections:
+                    if section.row.place in self.unsettled:
+                        raise Corrupt(self.unsettled[section.row.place])
 
     def _keep(self, key: bytes, reader: SectionReader) -> None:
         limit = self.settings.cache_bytes // 4
