@@ -218,3 +218,37 @@ def test_what_a_users_function_raises_comes_out_whatever_stands_beside_it() -> N
         with pytest.raises(RuntimeError, match="asked of"):
             query(listed[0])
     assert select(state, 1, Store().open, "m", FieldQuery().f.test(fails), 0, 1).n == 0, "outside the times"
+
+
+MIXTURE = [0, 1, -1, 2**53, 2**53 + 1, -(2**53) - 1, 2**63 - 1, -(2**63), 0.5, 1.0, -0.0, float(2**53), 2.0**63]
+MIXTURE += [float("nan"), float("inf"), None, True, False, "", "x"]
+SIDES = [*MIXTURE, 2**63, 2**70, -(2**63) - 1, np.float64(1.0)]
+
+
+def test_numbers_and_everything_else_compare_as_python_compares_them() -> None:
+    listed = [Point(time=EPOCH, fields={"f": value, "i": i}) for i, value in enumerate(MIXTURE)]
+    listed.append(Point(time=EPOCH, fields={"i": len(listed)}))
+    alone = [[point] for point in listed]
+    states = [
+        empty_state().insert(batch_of(some), np.arange(len(some), dtype=np.uint64), 1) for some in [listed, *alone]
+    ]
+    for how in (operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge):
+        for rhs in SIDES:
+            query = how(FieldQuery().f, rhs)
+            truth = [i for i, point in enumerate(listed) if query(point)]
+            assert select(states[0], 1, Store().open, "m", query).ordinals().tolist() == truth, (how, rhs)
+            for i, state in enumerate(states[1:]):
+                assert count(state, 1, Store().open, "m", query) == (i in truth), (how, MIXTURE[i : i + 1], rhs)
+
+
+def test_two_functions_see_every_point_both() -> None:
+    asked: list[Any] = []
+
+    def never(value: Any) -> bool:
+        asked.append(value)
+        return False
+
+    listed = [Point(time=EPOCH, tags={"a": str(i)}, fields={"f": float(i)}) for i in range(3)]
+    state = empty_state().insert(batch_of(listed), np.arange(3, dtype=np.uint64), 1)
+    assert select(state, 1, Store().open, "m", TagQuery().a.test(never) & FieldQuery().f.test(never)).n == 0
+    assert sorted(asked, key=repr) == sorted(["0", "1", "2", 0.0, 1.0, 2.0], key=repr)

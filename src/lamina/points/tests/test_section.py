@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,12 +13,14 @@ from lamina.errors import Corrupt, UnknownFormat
 from lamina.points.batch import Batch
 from lamina.points.field import ABSENT, BOOL, FLOAT, INT, NULL, TEXT, FieldColumn, uniform
 from lamina.points.marks import PAGE_BITS, sizes
+from lamina.points.packedtables import TableReader
+from lamina.points.pagedread import PagedColumn, Source
 from lamina.points.pagedwrite import write_integers
 from lamina.points.point import Point
 from lamina.points.sectionread import SectionReader
 from lamina.points.sectionwrite import HEAD
 from lamina.points.tail import FOREVER
-from lamina.points.tests.sections import Store
+from lamina.points.tests.sections import Store, name
 from lamina.points.tests.strategies import LISTS, batch_of, described
 from lamina.storage.memory import MemoryBlobs
 from lamina.storage.segment import SegmentWriter
@@ -198,3 +202,20 @@ def test_a_newer_section_says_so_and_cut_directories_are_corrupt() -> None:
         opened(b"\x02" + store.directory[1:])
     with pytest.raises(Corrupt, match="the end"):
         opened(store.directory + b"\0")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[5], [7, 7, 7], [0, 2**62, -(2**63)], [2**63 - 1, -(2**63)], [-(2**63), 2**63 - 1], [1, 2, 4], [3, 2, 1, 0, -1]],
+)
+def test_integers_that_wrap_are_no_line(values: list[int]) -> None:
+    blobs = MemoryBlobs()
+    out = SegmentWriter(blobs, name(1), id=1, kind="points", database_id=bytes(16), epoch=1)
+    described_as = write_integers(out, np.array(values, np.int64))
+    out.finish()
+    store = Store(blobs)
+    column = PagedColumn(TableReader(described_as, "test"), len(values), Source(1, store.read))
+    assert column.all().tolist() == values
+    assert column.take(np.arange(len(values))[::-1]).tolist() == values[::-1]
+    steps = {b - a for a, b in pairwise(values)}
+    assert (column.line is None) == (len(steps) > 1 or any(abs(step) >= 2**63 for step in steps))

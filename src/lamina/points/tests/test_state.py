@@ -130,3 +130,17 @@ def test_a_section_that_was_written_past_the_log_joins_by_time() -> None:
     state = empty_state((section_of(row(2, 50, 100, 199)),)).add_section(section_of(row(3, 20, 200, 209)), 5)
     assert [section.row.id for section in state.sections] == [3, 2]
     assert (state.living, state.seq, state.needed) == (110, 5, 5)
+
+
+def test_rows_behind_what_is_published_are_written_over() -> None:
+    tail = empty_state().tail
+    first = [Point(tags={"a": "x"}, fields={"f": 1.5, "t": "text"})]
+    lost = [Point(tags={"a": "y"}, fields={"f": i, "t": "other", "g": True}) for i in range(20)]
+    kept = [Point(tags={}, fields={"h": 2}), Point(tags={}, fields={"f": 2.5})]
+    tail.write(0, batch_of(first), np.array([1], np.uint64), 1)
+    tail.write(1, batch_of(lost), np.arange(20, dtype=np.uint64), 2)
+    tail.write(1, batch_of(kept), np.array([2, 3], np.uint64), 3)
+    batch = tail.batch(3)
+    assert described(batch.points("m")) == described(batch_of([*first, *kept]).points("m"))
+    for column in batch.fields.values():
+        assert not column.bits[column.row_kinds() <= 1].any(), "what is not there is 0 in every format"
