@@ -12,8 +12,12 @@
         camera.write(image, time, labels={"ok": False})  # a record: a blob of any size, with labels
         camera.query(start, end, when={"&ok": {"$eq": False}})   # by time and condition
 
-`open` gives a `Database`; `db.streams` its streams, `db.buckets` its records. Errors are the tree in `lamina.errors`.
-Names are loaded on first use: `import lamina` itself costs next to nothing.
+        weather = db.measurements["weather"]
+        weather.insert(Point(tags={"city": "Rome"}, fields={"celsius": 31.5}))   # points: tags and fields
+        weather.search(TagQuery().city == "Rome", start, end)
+
+`open` gives a `Database`; `db.streams` its streams, `db.buckets` its records, `db.measurements` its points. Errors are
+the tree in `lamina.errors`. Names are loaded on first use: `import lamina` itself costs next to nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
     from lamina.columns import Ranges, Samples, Summaries
     from lamina.engine.database import Database
     from lamina.engine.open import open_database as open
+    from lamina.engine.points.measurement import Measurement
+    from lamina.engine.points.pointset import PointSet
     from lamina.engine.records.bucket import Bucket
     from lamina.engine.records.entry import Entry, NewRecord
     from lamina.engine.records.record import Record
@@ -35,14 +41,21 @@ if TYPE_CHECKING:
     from lamina.engine.stream import Stream
     from lamina.engine.view import StreamView
     from lamina.errors import LaminaError
+    from lamina.points.point import Point
+    from lamina.points.queries import FieldQuery, MeasurementQuery, TagQuery, TimeQuery
     from lamina.settings import Settings
 
 _HOME = {
     "Bucket": "lamina.engine.records.bucket",
     "Database": "lamina.engine.database",
     "Entry": "lamina.engine.records.entry",
+    "FieldQuery": "lamina.points.queries",
     "LaminaError": "lamina.errors",
+    "Measurement": "lamina.engine.points.measurement",
+    "MeasurementQuery": "lamina.points.queries",
     "NewRecord": "lamina.engine.records.entry",
+    "Point": "lamina.points.point",
+    "PointSet": "lamina.engine.points.pointset",
     "Ranges": "lamina.columns",
     "Record": "lamina.engine.records.record",
     "RecordBatch": "lamina.engine.records.recordbatch",
@@ -53,6 +66,8 @@ _HOME = {
     "Stream": "lamina.engine.stream",
     "StreamView": "lamina.engine.view",
     "Summaries": "lamina.columns",
+    "TagQuery": "lamina.points.queries",
+    "TimeQuery": "lamina.points.queries",
     "open": "lamina.engine.open",
 }
 
@@ -60,8 +75,13 @@ __all__ = [
     "Bucket",
     "Database",
     "Entry",
+    "FieldQuery",
     "LaminaError",
+    "Measurement",
+    "MeasurementQuery",
     "NewRecord",
+    "Point",
+    "PointSet",
     "Ranges",
     "Record",
     "RecordBatch",
@@ -72,6 +92,8 @@ __all__ = [
     "Stream",
     "StreamView",
     "Summaries",
+    "TagQuery",
+    "TimeQuery",
     "__version__",
     "open",
 ]

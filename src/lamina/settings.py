@@ -42,6 +42,7 @@ class Settings(NamedTuple):
     node_rows: int = 64  # K
     seal_records: int = 65_536  # per entry; an index section of so many rows decodes in a millisecond a column
     seal_bytes: int = 64 * MIB  # of contents, per entry; also where a payload file is full. Small quotas lower it
+    seal_points: int = 65_536  # per measurement; 16 chunks of a section, which a scan decodes one by one
     background: bool = True  # upkeep thread; tests run upkeep by hand
 
     @property

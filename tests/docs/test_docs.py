@@ -137,7 +137,7 @@ def test_every_method_of_a_stream_and_its_companions_is_mentioned():
     for kind in (lamina.Stream, lamina.StreamView, Snapshot, Streams, Subscription, lamina.Samples):
         for name in dir(kind):
             if not name.startswith("_") and name not in internal:
-                text = TEXT["streams"] + TEXT["records"] * (kind is Snapshot)
+                text = TEXT["streams"] + (TEXT["records"] + TEXT["points"]) * (kind is Snapshot)
                 assert re.search(rf"[.`\s(]{name}\b", text), f"{kind.__name__}.{name}"
 
 
@@ -155,6 +155,15 @@ def test_every_method_of_a_bucket_and_its_companions_is_mentioned():
         for name in dir(kind):
             if not name.startswith("_") and name not in internal:
                 assert re.search(rf"[.`\s(]{name}\b", TEXT["records"]), f"{kind.__name__}.{name}"
+
+
+def test_every_method_of_a_measurement_and_its_companions_is_mentioned():
+    from lamina.engine.points.measurements import Measurements
+
+    for kind in (lamina.Measurement, Measurements, lamina.PointSet):
+        for name in dir(kind):
+            if not name.startswith("_") and name not in ("name",):
+                assert re.search(rf"[.`\s(]{name}\b", TEXT["points"]), f"{kind.__name__}.{name}"
 
 
 def commands():

@@ -21,12 +21,13 @@ from lamina.catalog.sqlite import SqliteCatalog
 from lamina.engine.database import Database
 from lamina.storage.logfile import FRAME_MAGIC, HEADER_BYTES, MARK, Framing, decode_header
 from lamina.testing import CrashStates, ManualClock, materialise
+from tests.reliability import points as sets
 from tests.reliability.oracle import Fact, holdings, loosely_held, stream_uuid
 from tests.reliability.record import CatalogState, Recording
 from tests.reliability.report import Report, fast_folder
 from tests.reliability.workload import WORKLOADS
 
-CLASSES = ("segment", "log", "catalog", "index", "payload")
+CLASSES = ("segment", "log", "catalog", "index", "payload", "points")
 STEPS = 40
 FLIPS_PER_RECORDING = 50
 
@@ -46,6 +47,7 @@ class World:
             if kind == "stream" and isinstance(fact, Fact)
         }
         self.buckets = self.recording.model.buckets()
+        self.sets = self.recording.model.sets()
         self.folder = folder
         self._sqlite = f"{folder}/catalog.{workload}.{seed}"
         self.catalog.catalog().backup(self._sqlite)
@@ -53,9 +55,13 @@ class World:
     def files(self, kind: str) -> list[str]:
         if kind == "catalog":
             return [self._sqlite]
-        prefix = {"segment": "segments/", "log": "log/", "index": "segments/records/", "payload": "segments/payload/"}[
-            kind
-        ]
+        prefix = {
+            "segment": "segments/",
+            "log": "log/",
+            "index": "segments/records/",
+            "payload": "segments/payload/",
+            "points": "segments/points/",
+        }[kind]
         return sorted(path for path, data in self.state.items() if path.startswith(prefix) and data)
 
     def is_proven(self) -> bool:
@@ -160,6 +166,16 @@ def _look(world: World, db: Database, path: str) -> tuple[str, str]:
             return "rest", elsewhere[0]
         if damaged:
             reported = damaged[0]
+    for number, rows in world.sets.items():
+        try:
+            found = sets.held(db, number)
+        except errors.LaminaError as error:
+            reported = reported or str(error)
+            if path.startswith("segments/") and path[9:] not in str(error):
+                return "rest", f"points of set {number}: {error}"
+            continue
+        if found != rows and not db.degraded:
+            return "silent", f"points of set {number}: {len(found or ())}, not {len(rows)}"
     if silent and not reported:
         return "silent", silent
     return ("reported", reported) if reported else ("harmless", "")
@@ -168,8 +184,10 @@ def _look(world: World, db: Database, path: str) -> tuple[str, str]:
 def run(report: Report, kind: str, n: int, seed: int, stop_at: int = 10) -> Counter[str]:
     outcomes: Counter[str] = Counter()
     workloads = ["edits", "many", "metadata", "compaction"] if kind == "segment" else ["records", "rings"]
+    if kind == "points":
+        workloads = ["points"]
     if kind in ("log", "catalog"):
-        workloads = ["edits", "records", "many", "metadata", "rings", "compaction"]
+        workloads = ["edits", "records", "many", "metadata", "rings", "compaction", "points"]
     with tempfile.TemporaryDirectory(prefix="lamina-flips-", dir=fast_folder()) as folder:
         for begin in range(0, n, FLIPS_PER_RECORDING):
             number = seed + begin // FLIPS_PER_RECORDING

@@ -23,6 +23,7 @@ from lamina.storage.files import Files
 from lamina.storage.local import LocalFiles
 from lamina.testing import MODES, CrashStates, ManualClock, RecordingFiles, materialise, write_state
 from lamina.testing.crashstates import Mode
+from tests.reliability import points as sets
 from tests.reliability import syscalls
 from tests.reliability.oracle import LARGEST, Effect, Fact, Holdings, Key, Model, Step, Stored, observed, same, verify
 from tests.reliability.record import CatalogState, RecordedCatalog, Recording, Wrap, progress, reopen
@@ -152,6 +153,8 @@ def write_more(db: Database, model: Model, rng: random.Random) -> None:
         steps.append(Step("label", (bucket, "late", late + 2, {"x": "y"})))
         if not fact.quota:
             steps.append(Step("unrecord", (bucket, "late", late)))
+    for one in [*model.sets(), number]:
+        steps += [Step(kind, sets.choose(kind, rng, one)) for kind in ("points", "repoint", "unpoint", "points")]
     if rng.random() < 0.2:
         steps.append(Step("compact"))
     for step in steps:

@@ -22,6 +22,7 @@ from lamina.storage.memory import MemoryFiles
 from lamina.testing import FaultyFiles, ManualClock, RecordingFiles, materialise
 from lamina.testing.crashstates import CrashStates, Mark, Mode, Sync, Write
 from lamina.testing.faulty_catalog import FaultyCatalog
+from tests.reliability import points as sets
 from tests.reliability.crashstates import _Unclosed
 from tests.reliability.oracle import (
     NOTHING,
@@ -217,9 +218,10 @@ class Case:
                 Step("insert", (number, [1], [1.0], "never")),
                 Step("bucket", (number, 0)),
                 Step("record", (number, Stored("late", 1, 70_000 if number % 2 else 30, ()))),
+                Step("points", (number, sets.Row("a", 1, "x", 1.0))),
             ):
                 about = "stream" if step.kind in ("create", "insert") else "bucket"
-                known = step.kind in ("create", "bucket") or (about, number) in self.model.facts
+                known = step.kind in ("create", "bucket", "points") or (about, number) in self.model.facts
                 effect = self.model.effect(step) if known else NOTHING
                 try:
                     perform(self.db, step)
@@ -332,6 +334,11 @@ def loosely(db: Database, model: Model, doubtful: Sequence[Effect], *, allow_les
         if kind == "bucket":
             versions = [fact, *(effect.facts[kind, number] for effect in doubtful if (kind, number) in effect.facts)]
             wrong = loosely_held(db, number, versions, bool(db.degraded) or allow_less)
+            if wrong:
+                return [wrong]
+        if kind == "points":
+            versions = [fact, *(effect.facts[kind, number] for effect in doubtful if (kind, number) in effect.facts)]
+            wrong = sets.loosely(db, number, versions, bool(db.degraded) or allow_less)
             if wrong:
                 return [wrong]
         if kind != "stream" or not isinstance(fact, Fact):

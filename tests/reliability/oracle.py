@@ -2,8 +2,9 @@
 
 A workload is a list of steps. The model says what each step does to the *facts*: for every stream its version, oldest
 kept version and metadata; for every named snapshot the version of each stream; for every bucket its records with
-their labels, whose contents follow from their names. After a crash every acknowledged fact must be there. A step in
-flight is there as a whole or not at all. All versions hold exactly the model's points.
+their labels, whose contents follow from their names; for every set of points all of them (points.py). After a crash
+every acknowledged fact must be there. A step in flight is there as a whole or not at all. All versions hold exactly the
+model's points.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from lamina import errors
 from lamina.engine.database import Database
 from lamina.testing.oracle import Change, Point, StreamModel
 from lamina.time import LAST_TIME, MIN_TIME
+from tests.reliability import points as sets
 
 FIRST = 10
 BURNT = "burnt"  # the fact of an obliterated stream
 
 Points = list[Point]
-Key = tuple[str, Any]  # ("stream", number), ("pin", name) or ("bucket", number)
+Key = tuple[str, Any]  # ("stream", number), ("pin", name), ("bucket", number) or ("points", number)
 Labels = tuple[tuple[str, str], ...]
 Content = Callable[[int, int], Points]  # (stream, version) -> its points
 
@@ -102,11 +104,14 @@ class Model:
     def living(self) -> list[int]:
         return sorted(n for (kind, n), fact in self.facts.items() if kind == "stream" and fact != BURNT)
 
-    def pins(self) -> dict[str, dict[int, int]]:
+    def pins(self) -> dict[str, dict[Any, Any]]:
         return {name: fact for (kind, name), fact in self.facts.items() if kind == "pin"}
 
     def buckets(self) -> dict[int, Holdings]:
         return {number: fact for (kind, number), fact in self.facts.items() if kind == "bucket"}
+
+    def sets(self) -> dict[int, sets.Rows]:
+        return {number: fact for (kind, number), fact in self.facts.items() if kind == "points"}
 
     def fact(self, stream: int) -> Fact:
         found = self.facts["stream", stream]
@@ -124,6 +129,10 @@ class Model:
 
     def effect(self, step: Step) -> Effect:
         """What the step would do now."""
+        if step.kind in sets.EFFECTS:
+            number, *args = step.args
+            after = sets.EFFECTS[step.kind](self.facts.get(("points", number), ()), *args)
+            return Effect({("points", number): after or None}, {})
         return getattr(self, f"_{step.kind}", lambda *_: NOTHING)(*step.args)
 
     def _create(self, stream: int, collection: str, name: str) -> Effect:
@@ -174,7 +183,9 @@ class Model:
         return Effect({("stream", stream): BURNT}, {})
 
     def _pin(self, name: str) -> Effect:
-        return Effect({("pin", name): {n: self.fact(n).version for n in self.living()}}, {})
+        versions: dict[Any, Any] = {n: self.fact(n).version for n in self.living()}
+        versions.update({("points", number): rows for number, rows in self.sets().items()})
+        return Effect({("pin", name): versions}, {})
 
     def _unpin(self, name: str) -> Effect:
         return Effect({("pin", name): None}, {})
@@ -218,6 +229,11 @@ def observed(db: Database, keys: Iterable[Key]) -> dict[Key, Any]:
     for kind, name in keys:
         if kind == "bucket":
             found[kind, name] = holdings(db, name)
+        elif kind == "points":
+            try:
+                found[kind, name] = sets.held(db, name)
+            except errors.LaminaError as error:
+                found[kind, name] = repr(error)
         else:
             found[kind, name] = _stream_fact(db, name) if kind == "stream" else name in pins or None
     return found
@@ -352,7 +368,12 @@ def verify(
 
 
 def _told(key: Key, seen: Any, allowed: Sequence[Any]) -> str:
-    """Of a bucket only how it differs from the first that is allowed."""
+    """Of a bucket and of points only how they differ from the first that is allowed."""
+    if key[0] == "points" and isinstance(seen, tuple):
+        first = allowed[0] or ()
+        more = [row for row in seen if row not in first]
+        less = [row for row in first if row not in seen]
+        return f"{key}: {len(seen)} points, {len(allowed)} allowed; too much {more[:3]}, lacks {less[:3]}"
     if not isinstance(seen, Holdings) or not isinstance(allowed[0], Holdings):
         return f"{key}: found {seen}, allowed {allowed}"
     more = [record for record in seen.records if record not in allowed[0].records]
@@ -406,6 +427,10 @@ def _compare_pins(
             continue
         with db.open_snapshot(name) as snapshot:
             for number, version in versions.items():
+                if isinstance(number, tuple):
+                    if sets.held(snapshot, number[1]) != version:
+                        wrong.append(f"snapshot {name}: points of set {number[1]} differ")
+                    continue
                 if not isinstance(seen.get(("stream", number)), Fact):
                     continue
                 stream = db.streams.get(stream_uuid(number))

@@ -12,6 +12,7 @@ from lamina.engine.records.entry import NewRecord
 from lamina.settings import Settings
 from lamina.testing import ManualClock
 from lamina.time import LAST_TIME, MIN_TIME
+from tests.reliability import points as sets
 from tests.reliability.oracle import LARGEST, RING_BLOCK, Model, Step, Stored, bucket_name, content_of, stream_uuid
 
 SECOND = 1_000_000_000
@@ -22,7 +23,8 @@ SMALL = Settings(leaf_points=16, node_rows=4, flush_points=32, bulk_points=100, 
 
 
 class Workload(NamedTuple):
-    """`weights`: step kind -> how often. `streams`, `buckets`: how many live at a time. `quota`: of the buckets."""
+    """`weights`: step kind -> how often. `streams`, `buckets`: how many live at a time. `quota`: of the buckets.
+    `sets`: of points."""
 
     name: str
     settings: Settings
@@ -30,6 +32,7 @@ class Workload(NamedTuple):
     weights: dict[str, int]
     buckets: int = 0
     quota: int = 0
+    sets: int = 0
 
 
 def _settings(**changes: Any) -> Settings:
@@ -54,12 +57,15 @@ WORKLOADS = {
                 "tags": 1,
                 "tiny": 4,
                 "label": 2,
+                "points": 3,
+                "repoint": 1,
                 "flush": 1,
                 "flush_all": 1,
                 "upkeep": 2,
                 "reopen": 1,
             },
             buckets=1,
+            sets=1,
         ),
         Workload(
             "many", SMALL, 12, {"insert_many": 10, "insert": 3, "flush_all": 2, "upkeep": 3, "idle": 1, "reopen": 1}
@@ -173,6 +179,26 @@ WORKLOADS = {
             buckets=1,
         ),
         Workload(
+            "points",
+            _settings(log_file_bytes=4096, log_limit=16384, seal_points=40),
+            1,
+            {
+                "points": 14,
+                "repoint": 6,
+                "unpoint": 3,
+                "clear": 1,
+                "insert": 1,
+                "flush_all": 3,
+                "upkeep": 4,
+                "compact": 2,
+                "pin": 1,
+                "unpin": 1,
+                "dump": 1,
+                "reopen": 1,
+            },
+            sets=2,
+        ),
+        Workload(
             "rings-of-small",
             SMALL,
             1,
@@ -204,8 +230,12 @@ CROWD = Workload(
         "records": 2,
         "label": 4,
         "unrecord": 1,
+        "points": 6,
+        "repoint": 3,
+        "unpoint": 1,
     },
     buckets=1,
+    sets=1,
 )
 """What each of several threads does at a time, with upkeep in the background."""
 
@@ -220,13 +250,20 @@ class Steps:
         self._model = model
         self._created = first
         self._buckets = first
+        self._first = first
         self._time = 0
         self._pins = 0
         self._kinds = [kind for kind, weight in workload.weights.items() for _ in range(weight)]
 
     def insert(self) -> Step:
         """A plain insert, or a record where the workload is about them."""
+        if self._workload.name == "points":
+            return self._of_a_set("points")
         return self._record([]) if self._workload.buckets else self._insert(self._model.living())
+
+    def _of_a_set(self, kind: str) -> Step:
+        number = self._first + self._rng.randint(1, self._workload.sets)
+        return Step(kind, sets.choose(kind, self._rng, number))
 
     def next(self) -> Step:
         living = self._model.living()
@@ -360,6 +397,8 @@ class Steps:
     def __getattr__(self, name: str) -> Callable[[list[int]], Step]:
         if name[1:] in ("flush_all", "upkeep", "compact", "dump", "idle", "reopen"):
             return lambda living: Step(name[1:])
+        if name[1:] in sets.EFFECTS:
+            return lambda living: self._of_a_set(name[1:])
         raise AttributeError(name)
 
 
@@ -371,6 +410,8 @@ def perform(db: Database, step: Step) -> object:
         return db.streams.create(collection, name, uuid=stream_uuid(number))
     if kind == "insert_many":
         return db.streams.insert_many({db.streams.get(stream_uuid(n)): (times, values) for n, times, values in args[0]})
+    if kind in sets.EFFECTS:
+        return sets.perform(db, kind, *args)
     if kind in _DATABASE:
         return _DATABASE[kind](db, *args)
     if kind in _RECORDS:

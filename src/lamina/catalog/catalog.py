@@ -16,7 +16,10 @@ from lamina.catalog.rows import (
     DatabaseRow,
     EntryRow,
     LifecycleRow,
+    MeasurementRow,
     PinRow,
+    PointSectionRow,
+    PointStateRow,
     RecordSectionRow,
     RecordStateRow,
     ReplicationRow,
@@ -29,7 +32,7 @@ from lamina.catalog.rows import (
     TokenRow,
 )
 
-Sequence_ = Literal["object", "segment"]
+Sequence_ = Literal["object", "segment", "ordinal"]
 
 
 class CatalogDelta:
@@ -37,15 +40,25 @@ class CatalogDelta:
 
     `deletes` are (table, key), absent rows are fine, and go first; `puts` then insert or replace by key, the
     later of equal keys wins. A put that would give two streams one uuid, or one collection and equal tags,
-    two living buckets one name, or two living entries of a bucket one name, raises Conflict. `expect_roots`
-    maps a stream id to the RootRow.version it must still have (0: no root row) or the commit raises Conflict;
-    `expect_record_states` likewise an entry id to its RecordStateRow.applied_seq. `epoch` must still be the
-    catalog's, or Conflict: a writer that lost the directory cannot publish. A DatabaseRow among the puts never
-    lowers epoch or meta_applied_seq. `meta_applied_seq`, if given, is stored in the database row in the same
-    transaction (never lowered).
+    two living buckets one name, two living entries of a bucket one name, or two measurements one name, raises
+    Conflict. `expect_roots` maps a stream id to the RootRow.version it must still have (0: no root row) or the
+    commit raises Conflict; `expect_record_states` likewise an entry id to its RecordStateRow.applied_seq, and
+    `expect_point_states` a measurement id to its PointStateRow.applied_seq. `epoch` must still be the catalog's,
+    or Conflict: a writer that lost the directory cannot publish. A DatabaseRow among the puts never lowers epoch
+    or meta_applied_seq. `meta_applied_seq`, if given, is stored in the database row in the same transaction
+    (never lowered).
     """
 
-    __slots__ = ("deletes", "epoch", "expect_record_states", "expect_roots", "last_wall_us", "meta_applied_seq", "puts")
+    __slots__ = (
+        "deletes",
+        "epoch",
+        "expect_point_states",
+        "expect_record_states",
+        "expect_roots",
+        "last_wall_us",
+        "meta_applied_seq",
+        "puts",
+    )
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
@@ -53,6 +66,7 @@ class CatalogDelta:
         self.deletes: list[tuple[str, Any]] = []
         self.expect_roots: dict[int, int] = {}
         self.expect_record_states: dict[int, int] = {}
+        self.expect_point_states: dict[int, int] = {}
         self.meta_applied_seq: int | None = None
         self.last_wall_us: int | None = None
 
@@ -137,6 +151,20 @@ class CatalogSnapshot(Protocol):
         ...
 
     def sections_of_segment(self, segment: int) -> Iterator[RecordSectionRow]:
+        """By id. Lazy."""
+        ...
+
+    def measurements(self) -> Iterator[MeasurementRow]: ...
+
+    def measurement(self, id: int) -> MeasurementRow | None: ...
+
+    def point_state(self, measurement: int) -> PointStateRow | None: ...
+
+    def point_sections(self, measurement: int) -> Iterator[PointSectionRow]:
+        """Of one measurement, dead ones too, by t_min and id. Lazy; cost: a range of an index."""
+        ...
+
+    def point_sections_of_segment(self, segment: int) -> Iterator[PointSectionRow]:
         """By id. Lazy."""
         ...
 

@@ -10,7 +10,7 @@ from lamina.catalog.encoding import Column, Columns, table_named
 from lamina.catalog.rows import DatabaseRow, table_of
 from lamina.errors import Conflict, InvalidArgument, Unavailable
 
-SEQUENCES = {"object": (1 << 63) - 1, "segment": (1 << 32) - 1}
+SEQUENCES = {"object": (1 << 63) - 1, "segment": (1 << 32) - 1, "ordinal": (1 << 63) - 1}
 """Sequence -> largest number: columns are signed 64-bit, segment ids are u32 in addresses."""
 
 
@@ -20,6 +20,7 @@ class EncodedDelta(NamedTuple):
     epoch: int
     expect_roots: dict[int, int]
     expect_record_states: dict[int, int]
+    expect_point_states: dict[int, int]
     deletes: dict[str, list[tuple[Column]]]
     puts: dict[str, list[Columns]]
     rows: list[DatabaseRow]  # at most one matters: the last
@@ -42,6 +43,13 @@ class EncodedDelta(NamedTuple):
         for entry, seq in self.expect_record_states.items():
             if found.get(entry, 0) != seq:
                 raise Conflict(f"the sections of entry {entry} go to seq {found.get(entry, 0)}, expected {seq}")
+
+    def expect_points_applied(self, found: Mapping[int, int]) -> None:
+        for measurement, seq in self.expect_point_states.items():
+            if found.get(measurement, 0) != seq:
+                raise Conflict(
+                    f"the sections of measurement {measurement} go to seq {found.get(measurement, 0)}, expected {seq}"
+                )
 
     def database(self, row: DatabaseRow) -> DatabaseRow | None:
         """The database row after this commit; None: as it is. epoch and meta_applied_seq never fall."""
@@ -81,6 +89,9 @@ def encode(delta: CatalogDelta) -> EncodedDelta:
     states = table_named("record_state")
     for entry in delta.expect_record_states:
         states.encode_key(entry)
+    points = table_named("point_state")
+    for measurement in delta.expect_point_states:
+        points.encode_key(measurement)
     for label, value in (("meta_applied_seq", delta.meta_applied_seq), ("last_wall_us", delta.last_wall_us)):
         if value is not None and not 0 <= value < 1 << 63:
             raise InvalidArgument(f"{label} is {value!r}, not in 0 .. 2**63 - 1")
@@ -88,6 +99,7 @@ def encode(delta: CatalogDelta) -> EncodedDelta:
         delta.epoch,
         dict(delta.expect_roots),
         dict(delta.expect_record_states),
+        dict(delta.expect_point_states),
         deletes,
         puts,
         rows,

@@ -14,7 +14,16 @@ from uuid import UUID
 
 from google_crc32c import value as crc32c
 
-from lamina.catalog.rows import HINTS, SECTION_NUMBERS, TABLES, RecordSectionRow, Row, StreamRow, canonical_tags
+from lamina.catalog.rows import (
+    HINTS,
+    SECTION_NUMBERS,
+    TABLES,
+    PointSectionRow,
+    RecordSectionRow,
+    Row,
+    StreamRow,
+    canonical_tags,
+)
 from lamina.errors import Corrupt, InvalidArgument
 
 Column = int | str | bytes
@@ -152,7 +161,10 @@ class Table:
                 whole = "" not in row.tags.values()  # then the canonical tags are the tags
                 columns.append(_as_text(row.tags.get("name", "")))
                 columns.append(columns[_TAGS] if whole else to_json_text(canonical_tags(row.tags)))
-            elif isinstance(row, RecordSectionRow) and row.id // SECTION_NUMBERS != row.segment:
+            elif (
+                isinstance(row, (RecordSectionRow, PointSectionRow))  # a union type costs a microsecond
+                and row.id // SECTION_NUMBERS != row.segment
+            ):
                 raise ValueError(f"section {row.id} is not one of segment {row.segment}")
             columns.append(row_crc(self.name, columns))
         except (TypeError, ValueError, AttributeError, struct.error) as error:

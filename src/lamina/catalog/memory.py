@@ -25,6 +25,7 @@ from lamina.catalog.reader import Reader, closed
 from lamina.catalog.rows import (
     DatabaseRow,
     EntryRow,
+    PointSectionRow,
     RecordSectionRow,
     RecordStateRow,
     RootRow,
@@ -35,8 +36,9 @@ from lamina.errors import Conflict
 
 UUIDS, TAGS = "stream.uuid", "stream.tags"
 BUCKETS, ENTRIES = "bucket.name", "entry.name"
+MEASUREMENTS = "measurement.name"
 """Names of the unique indexes, kept beside the tables: uuid bytes -> id, (collection, tags_key) -> id; of the living:
-name -> id, (bucket, name) -> id."""
+name -> id, (bucket, name) -> id; name -> id."""
 
 _UUID = STREAM.columns.index("uuid")
 _COLLECTION = STREAM.columns.index("collection")
@@ -44,10 +46,12 @@ _NAME = STREAM.columns.index("name")
 _TAGS_KEY = STREAM.columns.index("tags_key")
 _VERSION = TABLE["stream_root"].columns.index("version")
 _APPLIED = TABLE["record_state"].columns.index("applied_seq")
+_POINTS_APPLIED = TABLE["point_state"].columns.index("applied_seq")
 _IDENTITY = {  # table -> (index, columns that make it)
     "stream": ((UUIDS, (_UUID,)), (TAGS, (_COLLECTION, _TAGS_KEY))),
     "bucket": ((BUCKETS, (TABLE["bucket"].columns.index("name"),)),),
     "entry": ((ENTRIES, (TABLE["entry"].columns.index("bucket"), TABLE["entry"].columns.index("name"))),),
+    "measurement": ((MEASUREMENTS, (TABLE["measurement"].columns.index("name"),)),),
 }
 _DEAD = {name: TABLE[name].columns.index("dead") for name in ("bucket", "entry")}
 
@@ -164,6 +168,18 @@ class MemorySnapshot(Reader):
         TABLE["segment"].encode_key(segment)
         return (row for row in self.rows("record_section") if row.segment == segment)
 
+    def point_sections(self, measurement: int) -> Iterator[PointSectionRow]:
+        TABLE["measurement"].encode_key(measurement)
+        return self._point_sections(measurement)
+
+    def _point_sections(self, measurement: int) -> Iterator[PointSectionRow]:
+        found = (row for row in self.rows("point_section") if row.measurement == measurement)
+        yield from sorted(found, key=lambda row: (row.t_min, row.id))
+
+    def point_sections_of_segment(self, segment: int) -> Iterator[PointSectionRow]:
+        TABLE["segment"].encode_key(segment)
+        return (row for row in self.rows("point_section") if row.segment == segment)
+
 
 class MemoryCatalog:
     """A `Catalog` that lives as long as its process. Snapshots share its dicts; a commit copies those it
@@ -171,7 +187,7 @@ class MemoryCatalog:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()  # guards everything below; re-entered by snapshots that are collected
-        self._state: State | None = {name: {} for name in (*TABLE, UUIDS, TAGS, BUCKETS, ENTRIES)}
+        self._state: State | None = {name: {} for name in (*TABLE, UUIDS, TAGS, BUCKETS, ENTRIES, MEASUREMENTS)}
         self._state["database"][0] = DATABASE.encode(DatabaseRow(b"", 0, 0, "", 0, 0))
         self._next: dict[str, int] = {}
         self._open: weakref.WeakSet[MemorySnapshot] = weakref.WeakSet()
@@ -209,6 +225,10 @@ class MemoryCatalog:
             states = state["record_state"]
             encoded.expect_applied(
                 {entry: states[entry][_APPLIED] for entry in encoded.expect_record_states if entry in states}
+            )
+            points = state["point_state"]
+            encoded.expect_points_applied(
+                {id: points[id][_POINTS_APPLIED] for id in encoded.expect_point_states if id in points}
             )
             undo: Undo = []
             try:
@@ -275,9 +295,10 @@ class MemoryCatalog:
             for root in snapshot.all_roots():
                 if snapshot.stream(root.stream) is None:
                     yield f"table stream_root, key {root.stream}: there is no such stream"
-            for section in snapshot.rows("record_section"):
-                if snapshot.segment(section.segment) is None:
-                    yield f"table record_section, key {section.id}: there is no such segment"
+            for table_name in ("record_section", "point_section"):
+                for section in snapshot.rows(table_name):
+                    if snapshot.segment(section.segment) is None:
+                        yield f"table {table_name}, key {section.id}: there is no such segment"
 
     def backup(self, target_path: str) -> None:
         """A SQLite catalog with the same content."""

@@ -37,8 +37,8 @@ PIN: Final = 3
 UNPIN: Final = 4
 
 MAGIC = b"LAMMETA\n"
-FORMAT = 2
-"""2: buckets, entries, replications, lifecycles; tokens have more fields. Dumps of format 1 are read."""
+FORMAT = 3
+"""2: buckets, entries, replications, lifecycles; tokens have more fields. 3: measurements. Older dumps are read."""
 
 HEADER = struct.Struct("<8sHHI")  # magic, format a reader needs, format a writer needs, length of the summary
 CHUNK_BYTES = 1 << 20

@@ -39,6 +39,8 @@ BY_NAME = Order(STREAM, "stream_by_name", "collection", "name", "id")
 ENTRIES = Order(TABLE["entry"], "entry_by_bucket", "bucket", "id")
 SECTIONS = Order(SECTION, "record_section_by_entry", "entry", "t_min", "id")
 SECTION_IDS = Order(SECTION, None, "id")
+POINT_SECTIONS = Order(TABLE["point_section"], "point_section_by_measurement", "measurement", "t_min", "id")
+POINT_SECTION_IDS = Order(TABLE["point_section"], None, "id")
 
 OF_ENTRIES = f"{SECTIONS.query} WHERE entry IN (SELECT value FROM json_each(?)) {SECTIONS.up}"
 AROUND = (

@@ -13,7 +13,9 @@ from lamina.catalog.rows import (
     DatabaseRow,
     EntryRow,
     LifecycleRow,
+    MeasurementRow,
     PinRow,
+    PointStateRow,
     ReplicationRow,
     RootRow,
     SecretRow,
@@ -115,6 +117,17 @@ class Reader:
 
     def entry(self, id: int) -> EntryRow | None:
         row: EntryRow | None = self._row("entry", id)
+        return row
+
+    def measurements(self) -> Iterator[MeasurementRow]:
+        return self.rows("measurement")
+
+    def measurement(self, id: int) -> MeasurementRow | None:
+        row: MeasurementRow | None = self._row("measurement", id)
+        return row
+
+    def point_state(self, measurement: int) -> PointStateRow | None:
+        row: PointStateRow | None = self._row("point_state", measurement)
         return row
 
     def replications(self) -> Iterator[ReplicationRow]:

@@ -24,7 +24,7 @@ class SegmentRow(NamedTuple):
     """A file or object under segments/."""
 
     id: int
-    kind: str  # "streams", "records" (index of records), "payload" (their contents), "meta"
+    kind: str  # "streams", "records" (index of records), "payload" (their contents), "points", "meta"
     name: str  # blob name
     bytes: int
     live_bytes: int
@@ -142,6 +142,42 @@ class RecordSectionRow(NamedTuple):
     epoch: int
 
 
+class MeasurementRow(NamedTuple):
+    """The name of a measurement of points; changed through meta ops only. Whether users see it, its points say."""
+
+    id: int
+    name: str  # unique
+    created_us: int
+
+
+class PointStateRow(NamedTuple):
+    """How far the sections of a measurement go; changed by sealing and compaction."""
+
+    measurement: int
+    applied_seq: int  # ops of this measurement up to here are in its sections
+    epoch: int
+
+
+class PointSectionRow(NamedTuple):
+    """Sealed points of one measurement: a section of a segment; changed by sealing and compaction."""
+
+    id: int  # segment * 2**24 + number of the section in it
+    measurement: int
+    segment: int
+    place: bytes  # address of the section's directory (storage/address.py), 20 bytes
+    t_min: int  # µs
+    t_max: int  # inclusive
+    points: int  # rows, dead ones included
+    ordinal_min: int
+    ordinal_max: int  # inclusive
+    min_seq: int  # of its rows
+    max_seq: int
+    deaths: bytes  # address of the rows that died since (points/FORMAT.md); b"" = none
+    died: int  # rows that nobody sees alive any more
+    dead: int  # seq at which the last of its rows died, kept while a snapshot needs it; 0 = alive
+    epoch: int
+
+
 class ReplicationRow(NamedTuple):
     """A replication task (contract reductstore 14)."""
 
@@ -188,6 +224,9 @@ Row = (
     | EntryRow
     | RecordStateRow
     | RecordSectionRow
+    | MeasurementRow
+    | PointStateRow
+    | PointSectionRow
     | ReplicationRow
     | LifecycleRow
 )
@@ -208,6 +247,9 @@ TABLES: dict[str, type[Any]] = {
     "record_section": RecordSectionRow,
     "replication": ReplicationRow,
     "lifecycle": LifecycleRow,
+    "measurement": MeasurementRow,
+    "point_state": PointStateRow,
+    "point_section": PointSectionRow,
 }
 """Table name -> row type. The key of a row is its first field (`database` has one row, key 0)."""
 
@@ -222,6 +264,7 @@ META_TABLES = (
     "entry",
     "replication",
     "lifecycle",
+    "measurement",
 )
 """Tables that meta ops change and meta segments dump: what data segments cannot tell."""
 
@@ -229,8 +272,8 @@ ADDED: dict[str, dict[str, Any]] = {"token": {"ttl_s": 0, "last_access_us": 0, "
 """Table -> field that came with a later format -> its value in rows written before: logs and dumps outlive formats."""
 
 SECTION_NUMBERS = 1 << 24
-"""Numbers of sections in a segment: a RecordSectionRow.id is segment * SECTION_NUMBERS + number, so the sections of a
-segment are a range of ids."""
+"""Numbers of sections in a segment: the id of a RecordSectionRow or PointSectionRow is segment * SECTION_NUMBERS +
+number, so the sections of a segment are a range of ids."""
 
 _NAMES = {row: table for table, row in TABLES.items()}
 

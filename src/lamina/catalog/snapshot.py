@@ -36,6 +36,8 @@ from lamina.catalog.order import (
     BY_NAME,
     ENTRIES,
     OF_ENTRIES,
+    POINT_SECTION_IDS,
+    POINT_SECTIONS,
     SECTION,
     SECTION_IDS,
     SECTIONS,
@@ -46,6 +48,7 @@ from lamina.catalog.reader import Reader, closed
 from lamina.catalog.rows import (
     SECTION_NUMBERS,
     EntryRow,
+    PointSectionRow,
     RecordSectionRow,
     RecordStateRow,
     RootRow,
@@ -429,6 +432,17 @@ class SqliteSnapshot(Reader):
             ):
                 raise self._disorder(SECTION, id)
 
+    def point_sections(self, measurement: int) -> Iterator[PointSectionRow]:
+        key = TABLE["measurement"].encode_key(measurement)
+        found = self._range(POINT_SECTIONS, (key,), lambda place: place[0] == key)
+        return (TABLE["point_section"].row(columns) for columns in found)
+
+    def point_sections_of_segment(self, segment: int) -> Iterator[PointSectionRow]:
+        first = segment * SECTION_NUMBERS
+        key = TABLE["point_section"].encode_key(first)
+        found = self._range(POINT_SECTION_IDS, (key,), lambda place: place[0] < first + SECTION_NUMBERS)
+        return (TABLE["point_section"].row(columns) for columns in found)
+
     def findings(self) -> Iterator[str]:
         """Damage in any page or row, a line each. Reads the whole file."""
         if self._database is None:
@@ -465,9 +479,10 @@ class SqliteSnapshot(Reader):
         query = "SELECT stream FROM stream_root WHERE stream NOT IN (SELECT id FROM stream)"
         for (stream,) in self._stream_rows(query, ()):
             yield f"table stream_root, key {stream!r}: there is no such stream"
-        query = "SELECT id FROM record_section WHERE segment NOT IN (SELECT id FROM segment)"
-        for (section,) in self._stream_rows(query, ()):
-            yield f"table record_section, key {section!r}: there is no such segment"
+        for table in ("record_section", "point_section"):
+            query = f"SELECT id FROM {table} WHERE segment NOT IN (SELECT id FROM segment)"
+            for (section,) in self._stream_rows(query, ()):
+                yield f"table {table}, key {section!r}: there is no such segment"
 
     def copy_to(self, target: sqlite3.Connection) -> None:
         """This state into another file, page by page, in one step: it cannot be disturbed by commits."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MIGRATIONS = ("0001_streams.sql", "0002_records.sql")
+MIGRATIONS = ("0001_streams.sql", "0002_records.sql", "0003_points.sql")
 """Files in schema/, in order. The number of the last one is the newest format this code reads and writes."""
 
 BUSY_S = 5.0
@@ -47,6 +47,9 @@ _WRITE = {
 _DELETE = {name: f"DELETE FROM {name} WHERE {table.key} = ?" for name, table in TABLE.items()}
 _VERSIONS = "SELECT stream, version FROM stream_root WHERE stream IN (SELECT value FROM json_each(?))"
 _APPLIED = "SELECT entry, applied_seq FROM record_state WHERE entry IN (SELECT value FROM json_each(?))"
+_POINTS_APPLIED = (
+    "SELECT measurement, applied_seq FROM point_state WHERE measurement IN (SELECT value FROM json_each(?))"
+)
 
 
 class SqliteCatalog:
@@ -381,6 +384,9 @@ def _apply(connection: sqlite3.Connection, delta: EncodedDelta) -> None:
     if delta.expect_record_states:
         ids = "[" + ",".join(map(str, delta.expect_record_states)) + "]"
         delta.expect_applied(dict(connection.execute(_APPLIED, (ids,))))
+    if delta.expect_point_states:
+        ids = "[" + ",".join(map(str, delta.expect_point_states)) + "]"
+        delta.expect_points_applied(dict(connection.execute(_POINTS_APPLIED, (ids,))))
     for table, keys in delta.deletes.items():
         connection.executemany(_DELETE[table], keys)
     for table, rows in delta.puts.items():

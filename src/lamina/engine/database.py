@@ -13,7 +13,10 @@ from lamina.catalog.rows import PinRow
 from lamina.engine.clockguard import ClockGuard
 from lamina.engine.leases import Leases
 from lamina.engine.metadata import Metadata
+from lamina.engine.points.store import PointStore
+from lamina.engine.points.upkeep import PointUpkeep
 from lamina.engine.publish import Publisher
+from lamina.engine.readers import Readers
 from lamina.engine.records.buckets import Buckets
 from lamina.engine.records.store import RecordStore
 from lamina.engine.records.upkeep import RecordUpkeep
@@ -31,6 +34,7 @@ from lamina.storage.log import Damage, Log, Op, Ticket
 from lamina.time import Clock
 
 if TYPE_CHECKING:
+    from lamina.engine.points.measurements import Measurements
     from lamina.engine.records.queries import Queries
     from lamina.engine.snapshot import Snapshot
     from lamina.engine.streams import Streams
@@ -66,7 +70,9 @@ class Parts(NamedTuple):
     sealer: Sealer
     metadata: Metadata
     leases: Leases
+    readers: Readers
     records: RecordStore
+    points: PointStore
     clock: Clock
     random: Random
     lock: Lock | None
@@ -75,9 +81,9 @@ class Parts(NamedTuple):
 class Database:
     """An open database; a context manager that closes it. Thread-safe. Made by `lamina.open`.
 
-    `streams` holds the streams, `buckets` the records, `queries` the open queries of clients; `path` is the directory,
-    `id` its 16 random bytes, `settings` what it was opened with. Every method raises Closed after `close()`, and in a
-    forked child of the process that opened it (spawn works).
+    `streams` holds the streams, `buckets` the records, `measurements` the points, `queries` the open queries of
+    clients; `path` is the directory, `id` its 16 random bytes, `settings` what it was opened with. Every method raises
+    Closed after `close()`, and in a forked child of the process that opened it (spawn works).
     """
 
     def __init__(self, parts: Parts, gaps: dict[int, tuple[int, int]]) -> None:
@@ -91,6 +97,7 @@ class Database:
         self.metadata = parts.metadata
         self.read = parts.read
         self.leases = parts.leases
+        self.readers = parts.readers
         self.slots = parts.slots
         self.sealer = parts.sealer
         self.publisher = parts.publisher
@@ -125,6 +132,7 @@ class Database:
             epoch=parts.epoch,
             reserve=Reserve(parts.files),
             records=RecordUpkeep(parts.records),
+            points=PointUpkeep(parts.points),
             maintain=self._maintain,
             fail=self._fail,
         )
@@ -134,8 +142,20 @@ class Database:
         self.records = parts.records
         self.records.attach(self)
         self.buckets = Buckets(self.records)
+        self.points = parts.points
+        self.points.attach(self)
+        self._measurements: Measurements | None = None
         self._queries: Queries | None = None
         _open_databases.add(self)
+
+    @property
+    def measurements(self) -> Measurements:
+        """Points: all measurements, by name and together."""
+        if self._measurements is None:
+            from lamina.engine.points.measurements import Measurements  # what reads points is loaded by its first use
+
+            self._measurements = Measurements(self.points)
+        return self._measurements
 
     @property
     def queries(self) -> Queries:
@@ -170,7 +190,13 @@ class Database:
     @property
     def tails_full(self) -> bool:
         """Whether writers have to wait until something is flushed."""
-        return self.publisher.tail_bytes + self.records.publisher.tail_bytes > self._tails_limit
+        return self.unflushed_bytes > self._tails_limit
+
+    @property
+    def unflushed_bytes(self) -> int:
+        """What waits in memory to be flushed, of all kinds."""
+        kinds = (self.publisher, self.records.publisher, self.points.publisher)
+        return sum(publisher.tail_bytes for publisher in kinds)
 
     def _wait_for_room(self) -> None:
         """What is unflushed is at its bound: let upkeep make room."""
@@ -183,8 +209,8 @@ class Database:
             )
         if not fits:
             raise Unavailable(
-                f"{self.publisher.tail_bytes + self.records.publisher.tail_bytes} bytes of points and records wait to"
-                f" be flushed, {self._tails_limit} are allowed"
+                f"{self.unflushed_bytes} bytes of points and records wait to be flushed,"
+                f" {self._tails_limit} are allowed"
             )
 
     def barrier(self) -> int:
@@ -248,10 +274,11 @@ class Database:
         set_default(self, rule)
 
     def compact(self, progress: Callable[[int, int], None] | None = None) -> int:
-        """Give back space of pruned versions, obliterated streams and dead records; bytes freed of streams, net of
-        what was written instead.
+        """Give back space of pruned versions, obliterated streams, dead records and points; bytes freed of streams,
+        net of what was written instead.
 
-        Segments and payload files less than half alive are rewritten, small sections of records merged; the old files
+        Segments and payload files less than half alive are rewritten, small sections of records merged, and sections
+        of points that are a quarter dead, small, or overlap in time; the old files
         go when nobody reads them any more. Reads the inner nodes of every kept version (0.1 B per point) and may take
         long: calls progress(streams done, all of them). Readers and writers go on meanwhile.
         """
@@ -260,6 +287,7 @@ class Database:
         self.check_writable()
         freed = compact(self, progress)
         self.upkeep.records.compact(self.buckets.list())
+        self.upkeep.points.compact()
         self.upkeep.run_once()
         return freed
 
@@ -273,6 +301,7 @@ class Database:
         if self._queries is not None:
             self._queries.sweep()
         self.upkeep.records.compact([bucket for bucket in self.buckets.list() if bucket.loaded])
+        self.upkeep.points.compact(loaded=True)
         from lamina.engine.retention import apply_rules
 
         reclaim = apply_rules(self, self.clock_guard.trusted()) > 0 or self.streams.obliterated > self._reclaimed
@@ -325,9 +354,13 @@ class Database:
             "record_bytes_written": self.records.publisher.bytes_written,
             "record_tail_bytes": self.records.publisher.tail_bytes,
             "dirty_entries": len(self.records.publisher.dirty),
+            "measurements": self.points.count(),
+            "measurement_points_inserted": self.points.publisher.inserted,
+            "measurement_tail_bytes": self.points.publisher.tail_bytes,
+            "dirty_measurements": len(self.points.publisher.dirty),
             "open_queries": len(self._queries) if self._queries is not None else 0,
-            "block_reads": self.read.reads,
-            "block_bytes_read": self.read.bytes_read,
+            "block_reads": self.read.reads + self.points.read.reads,
+            "block_bytes_read": self.read.bytes_read + self.points.read.bytes_read,
             "open_readers": self.leases.open,
             "poisoned": int(self.poisoned is not None),
             "degraded": len(self.degraded),
@@ -381,7 +414,9 @@ class Database:
         records = self.upkeep.records
         cheap = self.publisher.tail_bytes <= 24 * CLOSE_POINTS
         cheap = cheap and records.inline_bytes <= CLOSE_BYTES and len(records.dirty) <= CLOSE_ENTRIES
-        if cheap and (self.slots.dirty or self.upkeep.records.dirty):
+        points = self.upkeep.points
+        cheap = cheap and points.tail_bytes <= CLOSE_BYTES and len(points.dirty) <= CLOSE_ENTRIES
+        if cheap and (self.slots.dirty or records.dirty or points.dirty):
             try:
                 self.upkeep.flush_all()
             except OSError as error:

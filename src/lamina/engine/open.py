@@ -16,11 +16,17 @@ from lamina.catalog.rows import SegmentRow
 from lamina.engine.database import Database, Parts
 from lamina.engine.leases import Leases
 from lamina.engine.metadata import Metadata
+from lamina.engine.points.ordinals import Ordinals
+from lamina.engine.points.publish import PointPublisher
+from lamina.engine.points.replay import PointReplay
+from lamina.engine.points.store import KIND as POINTS
+from lamina.engine.points.store import PointStore
 from lamina.engine.publish import Publisher
+from lamina.engine.readers import Readers
 from lamina.engine.records.publish import RecordPublisher
 from lamina.engine.records.replay import RecordReplay
 from lamina.engine.records.store import RecordStore, payload_name
-from lamina.engine.replay import Recovered, Replay
+from lamina.engine.replay import Replay
 from lamina.engine.seal import KIND, Sealer
 from lamina.engine.segmentids import SegmentIds
 from lamina.engine.sink import KindSink
@@ -143,6 +149,8 @@ def assemble(
         slots = Slots(catalog)
         publisher = Publisher(slots, settings.flush_points)
         record_publisher = RecordPublisher(slots.publish_lock, publisher.wake, settings.seal_records)
+        ordinals = Ordinals(catalog)
+        point_publisher = PointPublisher(slots.publish_lock, publisher.wake, ordinals, settings.seal_points)
         segment_ids = SegmentIds(catalog)
         payloads = PayloadFiles(
             seams.files,
@@ -157,7 +165,7 @@ def assemble(
             database_id=database_id,
             epoch=epoch,
             applied_seq=applied_seq,
-            sink=KindSink(publisher, record_publisher),
+            sink=KindSink(publisher, record_publisher, point_publisher),
             settings=settings,
             clock=seams.clock,
             random=seams.random,
@@ -168,6 +176,7 @@ def assemble(
         dumped_seq = max((segment.max_seq for segment in segments.values() if segment.kind == "meta"), default=0)
         metadata = Metadata(catalog, log, seams.clock, epoch, meta_applied_seq, dumped_seq)
         leases = Leases()
+        readers = Readers(catalog, log, leases)
         store = RecordStore(
             catalog=catalog,
             log=log,
@@ -176,16 +185,34 @@ def assemble(
             metadata=metadata,
             publisher=record_publisher,
             publish_lock=slots.publish_lock,
-            leases=leases,
+            readers=readers,
             clock=seams.clock,
             settings=settings,
             segment_id=segment_ids.next,
             database_id=database_id,
             epoch=epoch,
         )
+        point_store = PointStore(
+            catalog=catalog,
+            log=log,
+            blobs=seams.blobs,
+            metadata=metadata,
+            publisher=point_publisher,
+            ordinals=ordinals,
+            publish_lock=slots.publish_lock,
+            readers=readers,
+            read=BlockReader(seams.blobs, lambda id: segment_name(POINTS, id), ROW, settings.cache_bytes // 4),
+            clock=seams.clock,
+            settings=settings,
+            segment_id=segment_ids.next,
+            database_id=database_id,
+            epoch=epoch,
+        )
+        points = PointReplay(point_store)
         records = RecordReplay(store, log.proven_seq if settings.durability == "os" else None)
         recovered = Replay(
             records=records,
+            points=points,
             catalog=catalog,
             slots=slots,
             publisher=publisher,
@@ -195,6 +222,7 @@ def assemble(
             batch_bytes=max(settings.tails_bytes // 2, MIN_REPLAY_BATCH),
         ).run(log.replay(0), progress)
         store.reconcile()
+        point_store.reconcile()
         read = BlockReader(seams.blobs, lambda id: segment_name(KIND, id), ROW, settings.cache_bytes)
         sealer = Sealer(
             blobs=seams.blobs,
@@ -210,11 +238,16 @@ def assemble(
         )
         begins_late = any(damage.first_missing == applied_seq + 1 for damage in log.damage)
         damaged = bool(log.damage or recovered.gaps)
-        _sweep(seams, catalog, segments, recovered, sealer, store, epoch, damaged, begins_late)
+        bulk = {segment_name(KIND, id): (KIND, id) for id in recovered.bulk_segments}
+        bulk.update({segment_name(POINTS, id): (POINTS, id) for id in points.bulk_segments})
+        found = _sweep(seams, catalog, segments, bulk, recovered.last_seq, store, epoch, damaged, begins_late)
+        for row in found:
+            keeper = sealer if row.kind == KIND else point_store.sealer
+            keeper.bulk_segments[row.id] = row
         records.settle()
         parts = Parts(
             seams.path, database_id, epoch, settings, seams.files, seams.blobs, catalog, log, read, slots,
-            publisher, sealer, metadata, leases, store, seams.clock, seams.random, lock,
+            publisher, sealer, metadata, leases, readers, store, point_store, seams.clock, seams.random, lock,
         )  # fmt: skip
         undo.pop_all()
     return Database(parts, recovered.gaps)
@@ -310,14 +343,15 @@ def _sweep(
     seams: Seams,
     catalog: Catalog,
     segments: dict[int, SegmentRow],
-    recovered: Recovered,
-    sealer: Sealer,
+    bulk: dict[str, tuple[str, int]],
+    last_seq: int,
     store: RecordStore,
     epoch: int,
     damaged: bool,
     begins_late: bool,
-) -> None:
-    """Files of an unfinished publication go; bulk segments that the log commits stay. After damage nothing goes.
+) -> list[SegmentRow]:
+    """Files of an unfinished publication go; bulk segments that the log commits (name -> kind and id) stay: rows of
+    those that the catalog lacks. After damage nothing goes.
 
     Raises Corrupt if the catalog turns out to be older than the segments: what it does not know may be all there is.
     """
@@ -326,17 +360,15 @@ def _sweep(
         seams.files.unlink(f"tmp/{info.name}")
     known = {segment.name for segment in segments.values()}
     known.update(payload_name(file) for file in store.files_in_tails())
-    named = {segment_name(KIND, id): id for id in recovered.bulk_segments}
     found = list(blobs.list(""))
-    unknown = [blob.name for blob in found if blob.name not in known and blob.name not in named]
+    unknown = [blob.name for blob in found if blob.name not in known and blob.name not in bulk]
     if unknown:
         _refuse_older(catalog, unknown, begins_late)
+    kept = []
     for blob in found:
-        if blob.name in named and blob.name not in known:
-            id = named[blob.name]
-            sealer.bulk_segments[id] = SegmentRow(
-                id, KIND, blob.name, blob.size, blob.size, 0, recovered.last_seq, epoch, "live"
-            )
+        if blob.name in bulk and blob.name not in known:
+            kind, id = bulk[blob.name]
+            kept.append(SegmentRow(id, kind, blob.name, blob.size, blob.size, 0, last_seq, epoch, "live"))
         elif blob.name not in known and not damaged:
             blobs.delete(blob.name)
     retired = [segment for segment in segments.values() if segment.state == "retired"]
@@ -346,6 +378,7 @@ def _sweep(
         for segment in retired:
             blobs.delete(segment.name)
         catalog.commit(delta)
+    return kept
 
 
 def _refuse_older(catalog: Catalog, unknown: Sequence[str], begins_late: bool) -> None:

@@ -1,7 +1,7 @@
 """A catalog from what segments and log say, for a directory that lost its own (reliability law 6).
 
-Data: of every stream the root in the newest section that names it; of every entry the sections that the newest index
-segment with it names. Metadata: the newest meta segment plus the meta ops of the log. Everything sealed is found
+Data: of every stream the root in the newest section that names it; of every entry and measurement the sections that the
+newest segment with it names. Metadata: the newest meta segment plus the meta ops of the log. Everything sealed is found
 again; what was only in a lost log is not. The directory is opened normally afterwards, which replays the log on top.
 """
 
@@ -12,8 +12,10 @@ from typing import NamedTuple
 
 from lamina.catalog import metafile
 from lamina.catalog.catalog import Catalog, CatalogDelta
-from lamina.catalog.rows import BucketRow, EntryRow, RootRow, SegmentRow, StreamRow
+from lamina.catalog.rows import BucketRow, EntryRow, MeasurementRow, RootRow, SegmentRow, StreamRow
 from lamina.engine import metadata
+from lamina.engine.points import store as points
+from lamina.engine.points.rebuild import MissingPoints, PointsFound, points_in_log
 from lamina.engine.records import store as records
 from lamina.engine.records.rebuild import Missing, RecordsFound, files_in_log
 from lamina.engine.slots import row_of
@@ -38,6 +40,7 @@ class Rebuilt:
         self.segments: list[SegmentRow] = []
         self.roots: dict[int, tuple[int, int, RootRow]] = {}  # stream -> (version, segment, row)
         self.records = RecordsFound()
+        self.points = PointsFound()
         self.payloads: dict[int, int] = {}  # payload file -> bytes
         self.dump: tuple[int, SegmentRow] | None = None  # (seq, newest meta segment)
         self.damaged: list[tuple[str, str]] = []  # (blob name, what is wrong)
@@ -53,8 +56,10 @@ class Filled(NamedTuple):
     roots: int
     entries: int
     sections: int
-    missing: list[Missing]
-    strange: list[str]  # names of index segments and payload files that nothing in the catalog or the log refers to
+    measurements: int
+    point_sections: int
+    missing: list[Missing | MissingPoints]
+    strange: list[str]  # names of segments and payload files that nothing in the catalog or the log refers to
 
 
 def survey(blobs: Blobs, database_id: bytes, epoch: int, progress: Progress | None = None) -> Rebuilt:
@@ -106,6 +111,10 @@ def _survey_one(found: Rebuilt, blobs: Blobs, info: BlobInfo, database_id: bytes
         found.segments.append(row)
         found.records.add(segment)
         return
+    if segment.kind == points.KIND:
+        found.segments.append(row)
+        found.points.add(segment)
+        return
     for section in segment.sections:
         flushed = read_directory(section.directory)
         before = found.roots.get(section.object_id)
@@ -126,8 +135,8 @@ def load_dump(blobs: Blobs, row: SegmentRow) -> Iterator[tuple[str, object]]:
 
 
 def rebuild(catalog: Catalog, blobs: Blobs, log: Log, found: Rebuilt, epoch: int) -> Filled:
-    """Fill an empty catalog. Roots of streams and sections of entries whose metadata is lost are left out: their
-    segments stay, unknown."""
+    """Fill an empty catalog. Roots of streams and sections of entries and measurements whose metadata is lost are left
+    out: their segments stay, unknown."""
     highest = found.highest_object
     applied = 0
     delta = CatalogDelta(epoch)
@@ -149,25 +158,31 @@ def rebuild(catalog: Catalog, blobs: Blobs, log: Log, found: Rebuilt, epoch: int
     with catalog.snapshot() as snapshot:
         streams = {row.id for row in snapshot.rows("stream")}
         entries = {row.id for row in snapshot.rows("entry")}
+        measurements = {row.id for row in snapshot.rows("measurement")}
     strange = [row for row in found.segments if row.kind == records.KIND]
     strange = [row for row in strange if not found.records.segments[row.id] & entries]
+    logged = points_in_log(log.replay(0))
+    unknown = found.points.strange(measurements, logged)
+    strange += [row for row in found.segments if row.kind == points.KIND and row.id in unknown]
     roots = CatalogDelta(epoch)
     roots.puts += [row for row in found.segments if row not in strange]
     roots.puts += [row for stream, (_, _, row) in found.roots.items() if stream in streams]
     catalog.commit(roots)
-    sections, files, missing = found.records.fill(catalog, entries, found.payloads, epoch)
+    sections, files, lost = found.records.fill(catalog, entries, found.payloads, epoch)
+    point_sections, lost_points = found.points.fill(catalog, measurements, logged, epoch)
     for name, last in (("object", highest), ("segment", found.highest_segment)):
         if last:
             catalog.reserve(name, last)  # type: ignore[arg-type]
     unnamed = sorted(found.payloads.keys() - files - files_in_log(log.replay(0)))
     names = [row.name for row in strange] + [records.payload_name(file) for file in unnamed]
     kept = sum(stream in streams for stream in found.roots)
-    return Filled(len(streams), kept, len(entries), sections, missing, names)
+    missing: list[Missing | MissingPoints] = [*lost, *lost_points]
+    return Filled(len(streams), kept, len(entries), sections, len(measurements), point_sections, missing, names)
 
 
 def _object(row: object) -> int:
     """The object id that a row takes; ids are never given again."""
-    return row.id if isinstance(row, StreamRow | BucketRow | EntryRow) else 0
+    return row.id if isinstance(row, StreamRow | BucketRow | EntryRow | MeasurementRow) else 0
 
 
 def _meta_changes(log: Log) -> list[tuple[int, metadata.Change]]:

@@ -20,17 +20,19 @@ from numpy.typing import NDArray
 from lamina.catalog.catalog import Catalog
 from lamina.catalog.rows import StreamRow
 from lamina.engine import metadata
+from lamina.engine.points.replay import PointReplay
 from lamina.engine.publish import Publisher
 from lamina.engine.records.replay import RecordReplay
 from lamina.engine.slots import Slot, Slots
 from lamina.errors import Corrupt
+from lamina.points import ops as points
 from lamina.records import ops as records
 from lamina.storage.log import ReplayFrame
 from lamina.streams import ops
 from lamina.streams.ops import Delete, Insert, Root, Run
 from lamina.streams.state import Flushed, StreamState, empty_state, split_pointer
 
-META, STREAMS, RECORDS = 0, ops.KIND, records.KIND
+META, STREAMS, RECORDS, POINTS = 0, ops.KIND, records.KIND, points.KIND
 
 
 class Entries(NamedTuple):
@@ -65,6 +67,7 @@ class Replay:
         self,
         *,
         records: RecordReplay,
+        points: PointReplay,
         catalog: Catalog,
         slots: Slots,
         publisher: Publisher,
@@ -74,6 +77,7 @@ class Replay:
         batch_bytes: int,
     ) -> None:
         self._records = records
+        self._points = points
         self._catalog = catalog
         self._slots = slots
         self._publisher = publisher
@@ -112,11 +116,12 @@ class Replay:
             [np.arange(frame.first_seq, frame.first_seq + len(frame.ops), dtype=np.uint64) for frame in batch]
         )
         kind, type = table["kind"], table["type"]
-        strange = (kind != META) & (kind != STREAMS) & (kind != RECORDS)
+        strange = (kind != META) & (kind != STREAMS) & (kind != RECORDS) & (kind != POINTS)
         if strange.any():
             raise Corrupt(f"log holds an op of unknown kind {int(kind[strange][0])}")
         self._apply_meta(table, offset, seq, words)
         self._apply_records(batch, table, offset, seq, words)
+        self._apply_points(table, offset, seq, words)
         stream_ops = kind == STREAMS
         plain = stream_ops & (type == ops.INSERT)
         many = stream_ops & (type == ops.INSERT_MANY)
@@ -155,6 +160,7 @@ class Replay:
             self._meta_applied = changes[-1][0]
             self._known.clear()
             self._records.forget_missing()
+            self._points.forget_missing()
 
     def _apply_records(
         self,
@@ -177,6 +183,19 @@ class Replay:
                 bases[mine] + ops["offset"].astype(np.int64),
                 words.view(np.uint8),
             )
+
+    def _apply_points(
+        self,
+        table: NDArray[np.void],
+        offset: NDArray[np.int64],
+        seq: NDArray[np.uint64],
+        words: NDArray[np.int64],
+    ) -> None:
+        mine = np.flatnonzero(table["kind"] == POINTS)
+        if len(mine):
+            ops = table[mine]
+            lengths = ops["length"].astype(np.int64) - 16
+            self._points.apply(ops["object"], ops["type"], seq[mine], offset[mine], lengths, words.view(np.uint8))
 
     def _load(self, streams: NDArray[np.uint64], seq: NDArray[np.uint64]) -> None:
         """Have slot and state of every stream of the batch that still exists."""

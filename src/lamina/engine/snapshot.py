@@ -1,4 +1,5 @@
-"""The whole database at one moment: streams at the version, records as they were when op `seq` was published."""
+"""The whole database at one moment: streams at the version, records and points as they were when op `seq` was
+published."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from lamina.streams.versions import version_at_seq
 
 if TYPE_CHECKING:
     from lamina.engine.database import Database
+    from lamina.engine.points.view import MeasurementView
     from lamina.engine.records.view import BucketView
     from lamina.engine.stream import Stream
 
@@ -28,7 +30,7 @@ class Snapshot:
         self._db = db
         self.seq = seq
         self.name = name
-        self._held = db.records.begin_read(seq)
+        self._held = db.readers.begin(seq)
         self._open = True
 
     def stream(self, stream: Stream | UUID) -> StreamView:
@@ -50,6 +52,20 @@ class Snapshot:
         self._check()
         return bucket_view(self._db.records, name, self.seq, self._check)
 
+    def measurement(self, name: str) -> MeasurementView:
+        """The points of a measurement as they were; empty if there were none. Raises Closed."""
+        from lamina.engine.points.view import MeasurementView
+
+        self._check()
+        return MeasurementView(self._db.points, name, self.seq, self._check)
+
+    def measurements(self) -> list[str]:
+        """Names of the measurements that held points, in alphabetical order. Raises Closed."""
+        from lamina.engine.points.view import names_at
+
+        self._check()
+        return names_at(self._db.points, self.seq)
+
     def streams(self) -> Iterator[Stream]:
         """Every stream there is now; lazy."""
         return self._db.streams.find()
@@ -62,7 +78,7 @@ class Snapshot:
         """Let compaction have what only this snapshot needs; one with a name stays in the database. Idempotent."""
         if self._open:
             self._open = False
-            self._db.records.end_read(self._held)
+            self._db.readers.end(self._held)
 
     def __enter__(self) -> Snapshot:
         return self

@@ -15,6 +15,8 @@ from lamina.catalog.catalog import Catalog, CatalogDelta
 from lamina.catalog.rows import SegmentRow
 from lamina.engine.leases import Leases
 from lamina.engine.metadata import Metadata
+from lamina.engine.points.slot import MeasurementSlot
+from lamina.engine.points.upkeep import PointUpkeep
 from lamina.engine.publish import Publisher, TailNote
 from lamina.engine.records.entry_slot import EntrySlot
 from lamina.engine.records.upkeep import RecordUpkeep
@@ -71,6 +73,7 @@ class Upkeep:
         epoch: int,
         reserve: Reserve,
         records: RecordUpkeep,
+        points: PointUpkeep,
         maintain: Callable[[], None],
         fail: Callable[[BaseException], None],
     ) -> None:
@@ -89,6 +92,7 @@ class Upkeep:
         self._epoch = epoch
         self._reserve = reserve
         self.records = records
+        self.points = points
         self.needs: list[Callable[[], int | None]] = []  # each: seq above which somebody else needs the log; None: no
         self._maintain = maintain
         self._fail = fail
@@ -133,7 +137,7 @@ class Upkeep:
         """Everything that is due now. Raises OSError or a LaminaError when a flush could not be published; a full
         disk is no failure: `full` says so, and the next pass tries again."""
         with self._run_lock:
-            if (self._publisher.due or self.records.due) and not self.full:
+            if (self._publisher.due or self.records.due or self.points.due) and not self.full:
                 self._reserve.ensure(self._settings.min_free)
             self.full = not self._attempt()
         with self.room:
@@ -156,6 +160,7 @@ class Upkeep:
     def _pass(self) -> None:
         self._flush_due()
         self.records.seal_due()
+        self.points.seal_due()
         self._shrink_tails()
         self._shrink_log()
         self.records.give_back()
@@ -168,6 +173,7 @@ class Upkeep:
         with self._run_lock:
             self._flush(self._dirty())
             self.records.seal_all()
+            self.points.seal_all()
             self.records.give_back()
             self._trim()
 
@@ -192,10 +198,10 @@ class Upkeep:
 
     def _shrink_tails(self) -> None:
         limit = self._settings.tails_bytes
-        held = self._publisher.tail_bytes + self.records.tail_bytes
+        held = self._publisher.tail_bytes + self.records.tail_bytes + self.points.tail_bytes
         if held <= limit:
             return
-        largest: list[Slot | EntrySlot] = [*self._dirty(), *self.records.dirty]
+        largest: list[Slot | EntrySlot | MeasurementSlot] = [*self._dirty(), *self.records.dirty, *self.points.dirty]
         largest.sort(key=lambda slot: slot.state.tail_bytes, reverse=True)
         excess = held - TAILS_LOW * limit
         chosen = []
@@ -205,7 +211,8 @@ class Upkeep:
             excess -= slot.state.tail_bytes
             chosen.append(slot)
         self._flush([slot for slot in chosen if isinstance(slot, Slot)])
-        self.records.seal([slot for slot in chosen if not isinstance(slot, Slot)])
+        self.records.seal([slot for slot in chosen if isinstance(slot, EntrySlot)])
+        self.points.seal([slot for slot in chosen if isinstance(slot, MeasurementSlot)])
         self._trim()
 
     def _shrink_log(self) -> None:
@@ -226,6 +233,7 @@ class Upkeep:
                 copied.append(slot)
         self._flush(flushed)
         self.records.seal_all()
+        self.points.seal_all()
         self._copy_forward(copied)
         self._log.rotate()
         self._trim()
@@ -270,19 +278,23 @@ class Upkeep:
         with self._slots.publish_lock:
             needed = [_needed_seq(slot) for slot in self._slots.dirty.values()]
             needed += [slot.needed_seq for slot in self.records.dirty_now()]
+            needed += [slot.needed_seq for slot in self.points.dirty_now()]
         held = [seq for need in self.needs if (seq := need()) is not None]
         seq = min([last, *(first - 1 for first in needed), *held])
         delta = CatalogDelta(self._epoch)
         delta.puts += (bulk := self._sealer.unpublished())
+        delta.puts += (bulk_points := self.points.sealer.unpublished())
         delta.meta_applied_seq = seq
         self._catalog.commit(delta)
         self._sealer.published(bulk)
+        self.points.sealer.published(bulk_points)
         self._log.trim(seq)
 
     def shed_log(self) -> None:
         """At a clean close with nothing left unflushed: the next opening has nothing to read. Unflushed changes keep
         the log as it is."""
-        if self._slots.dirty or self.records.dirty or self._log.bytes_kept <= SHED_BYTES:
+        unflushed = self._slots.dirty or self.records.dirty or self.points.dirty
+        if unflushed or self._log.bytes_kept <= SHED_BYTES:
             return
         with self._run_lock:
             self._log.rotate()
@@ -346,6 +358,9 @@ class Upkeep:
             for row in rows:
                 if row.kind == "payload":
                     self.records.delete_file(row.id)
+                elif row.kind == "points":
+                    self._blobs.delete(row.name)
+                    self.points.forget_segment(row.id)
                 else:
                     self._blobs.delete(row.name)
                     self._read.drop(row.id)

@@ -98,7 +98,8 @@ def _copy_consistently(root: Path, place: Path, copying: Copying) -> None:
     copying.hold([*logs, *wanted])
     # Bulk inserts and records with long contents commit by an op in the log: the catalog may not know their files.
     for name in sorted(_segments(root).keys() | wanted):
-        _copy_segment(copying, name, needed=name in wanted or name.startswith("segments/streams/"))
+        committed = name.startswith(("segments/streams/", "segments/points/"))
+        _copy_segment(copying, name, needed=name in wanted or committed)
     for name in dict.fromkeys([*logs, *(f"log/{name}" for name in _names(root / "log", "*.log"))]):
         copying.whole(name, needed=name in logs)
     if logs and not (root / logs[-1]).exists():

@@ -18,12 +18,15 @@ from lamina.catalog.rows import RootRow, SegmentRow
 from lamina.catalog.sqlite import SqliteCatalog
 from lamina.engine import rebuild
 from lamina.engine.open import CATALOG, IDENTITY, LOCK, open_database
+from lamina.engine.points.store import KIND as POINTS
 from lamina.engine.records.store import payload_name
 from lamina.engine.seal import KIND
 from lamina.engine.slots import flushed_of
 from lamina.errors import Corrupt, LaminaError, NotFound, UnknownFormat
 from lamina.ops.directory import Directory
 from lamina.ops.finding import Finding
+from lamina.ops.pointcheck import PointCheck
+from lamina.ops.pointlog import bulk_sections
 from lamina.ops.recordcheck import RecordCheck
 from lamina.ops.recordlog import record_ops
 from lamina.random import SystemRandom
@@ -81,6 +84,7 @@ def verify(
             yield from _verify_segments(directory, snapshot)
             yield from _verify_trees(directory, snapshot, progress)
             yield from RecordCheck(directory, snapshot).findings(record_progress)
+            yield from PointCheck(directory, snapshot).findings()
     except LaminaError as error:
         yield Finding(CATALOG, str(error))
     finally:
@@ -214,13 +218,15 @@ def repair(path: str | os.PathLike[str]) -> Iterator[str]:
 
 
 def _known(directory: Directory) -> set[str]:
-    """Files under segments/ that the catalog or, of contents that are not sealed yet, the log refers to."""
+    """Files under segments/ that the catalog or, of contents and bulk inserts that are not sealed yet, the log refers
+    to."""
     files: set[int] = set()
     for op in record_ops(directory):
         if op.type == APPEND:
             files.update(decode_append(op.body).rows["file"].tolist())
+    bulk = {segment_name(POINTS, row.segment) for row in bulk_sections(directory)}
     with closing(directory.catalog()) as catalog, catalog.snapshot() as snapshot:
-        return {row.name for row in snapshot.segments()} | {payload_name(file) for file in files}
+        return {row.name for row in snapshot.segments()} | {payload_name(file) for file in files} | bulk
 
 
 def _set_aside(place: Path, quarantine: Path, reason: str) -> None:
@@ -253,6 +259,7 @@ def rebuild_catalog(path: str | os.PathLike[str], progress: Progress | None = No
             catalog.close()
         yield f"{filled.streams} streams found, {filled.roots} of them with data in segments"
         yield f"{filled.entries} entries of buckets found, with {filled.sections} sections of records"
+        yield f"{filled.measurements} measurements found, with {filled.point_sections} sections of points"
         yield from map(str, filled.missing)
         yield from _keep_strange(directory, filled.strange)
         _exchange(directory, fresh)
@@ -290,9 +297,16 @@ def _fill(
 def _keep_strange(directory: Directory, names: list[str]) -> Iterator[str]:
     """Opening the database would delete what nothing refers to; what did may just be lost."""
     for name in names:
-        reason = "no index segment tells what is in it" if name.endswith(SUFFIX) else "its entries are not known"
+        reason = "no index segment tells what is in it" if name.endswith(SUFFIX) else _STRANGE[name.partition("/")[0]]
         _set_aside(directory.root / "segments" / name, directory.root / "quarantine", reason)
         yield f"segments/{name} set aside in quarantine/: {reason}"
+
+
+_STRANGE = {
+    "records": "its entries are not known",
+    "points": "its measurements are not known, or the op that committed it is lost",
+}
+"""Kind of segment -> why nothing refers to it."""
 
 
 class _NoSink:

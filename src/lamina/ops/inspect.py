@@ -12,6 +12,8 @@ from uuid import UUID
 
 from lamina.catalog.catalog import CatalogSnapshot
 from lamina.catalog.rows import RecordSectionRow
+from lamina.engine.points.sections import read_description
+from lamina.engine.points.store import KIND as POINTS
 from lamina.engine.records.sections import read_segment_directory
 from lamina.engine.records.store import KIND as RECORDS
 from lamina.errors import InvalidArgument
@@ -28,12 +30,14 @@ from lamina.streams.segments import read_directory
 OP_NAMES = {
     (0, 1): "meta PUT", (0, 2): "meta DEL", (0, 3): "PIN", (0, 4): "UNPIN", (1, 1): "INSERT", (1, 2): "REPLACE",
     (1, 3): "DELETE", (1, 4): "ROOT", (1, 5): "TAIL", (1, 6): "INSERT_MANY", (2, 1): "records APPEND",
-    (2, 2): "records LABELS", (2, 3): "records REMOVE", (2, 4): "records EVICT",
+    (2, 2): "records LABELS", (2, 3): "records REMOVE", (2, 4): "records EVICT", (3, 1): "points INSERT",
+    (3, 2): "points UPDATE", (3, 3): "points REMOVE", (3, 4): "points CLEAR", (3, 6): "points SECTION",
 }  # fmt: skip
 FRAMES_SHOWN = 20
 STREAMS_SHOWN = 50
 ENTRIES_SHOWN = 50
 """Of a bucket."""
+MEASUREMENTS_SHOWN = 50
 
 
 def inspect(path: str | os.PathLike[str]) -> Iterator[str]:
@@ -78,6 +82,7 @@ def _directory(directory: Directory) -> Iterator[str]:
                 flushed = f"{root.points:,} points in segments at version {root.version}" if root else "nothing flushed"
                 yield f"  {stream.uuid}  {stream.collection}/{stream.tags.get('name', '')}  {flushed}"
             yield from _buckets(directory, snapshot)
+            yield from _measurements(snapshot)
     finally:
         catalog.close()
 
@@ -122,6 +127,25 @@ def _sealed(rows: Sequence[RecordSectionRow]) -> str:
     return f"{records:,} records, {size:,} bytes in {len(rows)} section{plural}, {first} to {last}"
 
 
+def _measurements(snapshot: CatalogSnapshot) -> Iterator[str]:
+    """What measurements have in segments; the log is not looked at."""
+    measurements = list(snapshot.measurements())
+    yield f"measurements: {len(measurements)}"
+    for index, measurement in enumerate(sorted(measurements, key=lambda row: row.name.encode())):
+        if index == MEASUREMENTS_SHOWN:
+            yield f"  ... and {len(measurements) - MEASUREMENTS_SHOWN} more"
+            break
+        rows = [row for row in snapshot.point_sections(measurement.id) if not row.dead]
+        if not rows:
+            yield f"  {measurement.name}  nothing sealed yet; newer points are in the log"
+            continue
+        points, died = sum(row.points for row in rows), sum(row.died for row in rows)
+        first, last = min(row.t_min for row in rows), max(row.t_max for row in rows)
+        plural = "s" if len(rows) > 1 else ""
+        span = f"{_time(first)} to {_time(last)}"
+        yield f"  {measurement.name}  {points - died:,} points in {len(rows)} section{plural}, {span}"
+
+
 def _payload_file(place: Path) -> Iterator[str]:
     """A payload file says of itself only whose it is."""
     with place.open("rb") as file:
@@ -150,6 +174,9 @@ def _segment(place: Path) -> Iterator[str]:
         if reader.kind == RECORDS:
             yield f"  entry {section.object_id}: {_described(section)}"
             continue
+        if reader.kind == POINTS:
+            yield f"  measurement {section.object_id}: {_described_points(section)}"
+            continue
         owner = UUID(bytes=section.uuid) if any(section.uuid) else "all metadata"
         line = f"  {owner}: version {section.version}, seq {section.min_seq} to {section.max_seq}"
         if reader.kind == "streams":
@@ -162,6 +189,15 @@ def _described(section: Section) -> str:
     """What an index segment says of one entry."""
     described = read_segment_directory(section.directory)
     rows = ", ".join(f"section {row.id:x} of {row.records:,} rows" for row in described.rows) or "no section"
+    return f"up to seq {described.seq}: {rows}; {len(described.living)} sections from then on"
+
+
+def _described_points(section: Section) -> str:
+    """What a segment of points says of one measurement."""
+    described = read_description(section.directory)
+    if described is None:
+        return "points of a bulk insert, which an op of the log commits"
+    rows = ", ".join(f"section {row.id:x} of {row.points:,} rows" for row in described.rows) or "no section"
     return f"up to seq {described.seq}: {rows}; {len(described.living)} sections from then on"
 
 
@@ -203,4 +239,5 @@ def _log_file(place: Path) -> Iterator[str]:
 def _time(us: int) -> str:
     if us >= 253_402_300_800_000_000:  # the year 10000, where calendars of Python end; records may be later
         return f"{us} us"
-    return dt.datetime.fromtimestamp(us / 1e6, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    moment = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=us)
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -25,6 +25,7 @@ COUNTERS = frozenset(
         "points_inserted",
         "records_written",
         "record_bytes_written",
+        "measurement_points_inserted",
         "flushes",
         "segment_bytes_written",
         "block_reads",

@@ -15,18 +15,23 @@ from lamina.storage.logfile import HEADER_BYTES, OPS, Framing, decode_header, de
 
 
 class LogOp:
-    """One op of kind records; the body is decoded when asked for."""
+    """One op; the body is decoded when asked for."""
 
     __slots__ = ("body", "entry", "seq", "type")
 
     def __init__(self, seq: int, type: int, entry: int, body: memoryview) -> None:
         self.seq = seq
         self.type = type
-        self.entry = entry
+        self.entry = entry  # or another object
         self.body = body
 
 
 def record_ops(directory: Directory) -> Iterator[LogOp]:
+    """Ops of records, see `ops_of_kind`."""
+    return ops_of_kind(directory, ops.KIND)
+
+
+def ops_of_kind(directory: Directory, kind: int) -> Iterator[LogOp]:
     """In seq order, as far as the frames of each file verify; what does not is the business of others."""
     for path in directory.log_files():
         try:
@@ -39,7 +44,7 @@ def record_ops(directory: Directory) -> Iterator[LogOp]:
             continue
         table = decode_ops(data, frames)
         seqs = np.concatenate([np.arange(frame.first_seq, frame.first_seq + frame.seqs) for frame in frames])
-        chosen = np.flatnonzero(table["kind"] == ops.KIND)
+        chosen = np.flatnonzero(table["kind"] == kind)
         view = memoryview(data)
         for i in chosen.tolist():
             begin, length = int(table["offset"][i]), int(table["length"][i])

@@ -19,7 +19,10 @@ from lamina.catalog.rows import (
     DatabaseRow,
     EntryRow,
     LifecycleRow,
+    MeasurementRow,
     PinRow,
+    PointSectionRow,
+    PointStateRow,
     RecordSectionRow,
     RecordStateRow,
     ReplicationRow,
@@ -73,6 +76,13 @@ def section(segment: int, number: int, entry: int, **fields: Any) -> RecordSecti
     return row._replace(**fields)
 
 
+def points(segment: int, number: int, measurement: int, **fields: Any) -> PointSectionRow:
+    """Section `number` of points in a segment."""
+    id = segment * SECTION_NUMBERS + number
+    row = PointSectionRow(id, measurement, segment, bytes(range(20)), -10, 20, 5, 1, 9, 2, 8, b"", 0, 0, 1)
+    return row._replace(**fields)
+
+
 ONE_OF_EACH: list[Any] = [
     segment(3),
     stream(1, tags={"name": "x", "unit": "V", "note": 'quo"te'}, annotations={"k": "", "ä": "😀\0"}),
@@ -103,6 +113,9 @@ ONE_OF_EACH: list[Any] = [
     section(3, 0, 2, t_min=-(1 << 63), t_max=(1 << 63) - 1),
     ReplicationRow("mirror", {"src_bucket": "b", "when": {"&x": {"$gt": 1}}}, False, 4),
     LifecycleRow("purge", {"older_than": "1d"}, True, 0),
+    MeasurementRow(4, "wetter/ä", 3),
+    PointStateRow(4, 9, 1),
+    points(3, 1, 4, t_min=-(1 << 63), t_max=(1 << 63) - 1, deaths=b"\xff", died=2, dead=8),
 ]
 
 
@@ -161,6 +174,10 @@ class CatalogContract:
             assert list(snapshot.sections_of_segment(3)) == [ONE_OF_EACH[13]]
             assert list(snapshot.replications()) == [ONE_OF_EACH[14]]
             assert list(snapshot.lifecycles()) == [ONE_OF_EACH[15]]
+            assert [snapshot.measurement(4)] == list(snapshot.measurements()) == [ONE_OF_EACH[16]]
+            assert snapshot.point_state(4) == ONE_OF_EACH[17]
+            assert list(snapshot.point_sections(4)) == [ONE_OF_EACH[18]]
+            assert list(snapshot.point_sections_of_segment(3)) == [ONE_OF_EACH[18]]
         assert list(catalog.check()) == []
 
     def test_absent_rows_are_none(self, catalog: Catalog) -> None:
@@ -172,6 +189,8 @@ class CatalogContract:
                 assert snapshot.segment(id) is None
                 assert snapshot.stream_by_uuid(uuid(id)) is None
                 assert snapshot.burnt(uuid(id)) is None
+                assert snapshot.measurement(id) is None
+                assert snapshot.point_state(id) is None
             for name in ("", "a", "z"):
                 assert snapshot.pin(name) is None
                 assert snapshot.token(name) is None
@@ -233,10 +252,11 @@ class CatalogContract:
             ONE_OF_EACH[7]._replace(ip_allowlist=["::1", 7]),
             section(3, 0, 2)._replace(segment=4),
             section(3, 0, 2, t_min=1 << 63),
+            points(3, 0, 2)._replace(segment=4),
         ],
         ids=[
             *("key", "text", "float", "blob", "surrogate", "tags", "retention", "uuid", "json"),
-            *("tuple", "list", "segment", "time"),
+            *("tuple", "list", "segment", "time", "points"),
         ],
     )
     def test_a_row_that_does_not_fit_is_refused_and_nothing_is_written(self, catalog: Catalog, row: Any) -> None:
@@ -292,6 +312,28 @@ class CatalogContract:
         with pytest.raises(InvalidArgument):
             put(catalog, expect_record_states={"e": 1})
 
+    def test_expected_point_states_are_compared(self, catalog: Catalog) -> None:
+        put(catalog, PointStateRow(1, 11, 1), expect_point_states={1: 0})
+        put(catalog, PointStateRow(1, 12, 1), PointStateRow(2, 20, 1), expect_point_states={1: 11, 2: 0})
+        for wrong in ({1: 11}, {1: 0}, {2: 20, 3: 5}, {4: 1}):
+            with pytest.raises(Conflict, match="sections of measurement"):
+                put(catalog, PointStateRow(2, 99, 1), PinRow("p", 1, 1), expect_point_states=wrong)
+        with catalog.snapshot() as snapshot:
+            assert snapshot.point_state(1) == PointStateRow(1, 12, 1)
+            assert snapshot.point_state(2) == PointStateRow(2, 20, 1)
+            assert snapshot.pin("p") is None
+        with pytest.raises(InvalidArgument):
+            put(catalog, expect_point_states={"m": 1})
+
+    def test_measurements_have_names_of_their_own(self, catalog: Catalog) -> None:
+        put(catalog, MeasurementRow(1, "m", 3))
+        with pytest.raises(Conflict):
+            put(catalog, PinRow("p", 1, 1), MeasurementRow(2, "m", 3))
+        put(catalog, MeasurementRow(1, "n", 3), MeasurementRow(2, "m", 3))
+        put(catalog, MeasurementRow(3, "m", 4), deletes=[("measurement", 2)])
+        assert content(catalog)["measurement"] == [MeasurementRow(1, "n", 3), MeasurementRow(3, "m", 4)]
+        assert content(catalog)["pin"] == []
+
     def test_only_the_living_need_names_of_their_own(self, catalog: Catalog) -> None:
         put(catalog, bucket(1, name="b"), entry(1, 1, "e"), entry(2, 2, "e"))
         for twin in (bucket(2, name="b"), entry(3, 1, "e")):
@@ -344,6 +386,8 @@ class CatalogContract:
         assert catalog.reserve("object", 1000) == range(2, 1002)
         assert catalog.reserve("segment", 3) == range(1, 4)
         assert catalog.reserve("object", 1) == range(1002, 1003)
+        assert catalog.reserve("ordinal", 1 << 36) == range(1, 1 + (1 << 36))
+        assert catalog.reserve("ordinal", 1) == range(1 + (1 << 36), 2 + (1 << 36))
 
     def test_reserving_checks_its_arguments(self, catalog: Catalog) -> None:
         with pytest.raises(InvalidArgument, match="at least 1"):
@@ -501,6 +545,20 @@ class CatalogContract:
             for segment in range(6):
                 assert list(snapshot.sections_of_segment(segment)) == [row for row in rows if row.segment == segment]
 
+    def test_sections_of_points_come_by_time_and_by_segment(self, catalog: Catalog) -> None:
+        rows = [
+            points(segment, number, 3 * number, t_min=(segment * 7919) % 13 - 6, dead=segment % 2)
+            for segment in range(1, 30)
+            for number in range(1, 9)
+        ]
+        put(catalog, *reversed(rows), section(7, 0, 3), segment(1))
+        by_time = sorted(rows, key=lambda row: (row.measurement, row.t_min, row.id))
+        with catalog.snapshot() as snapshot:
+            for asked in range(-2, 30):
+                assert list(snapshot.point_sections(asked)) == [row for row in by_time if row.measurement == asked]
+                found = list(snapshot.point_sections_of_segment(asked))
+                assert found == [row for row in rows if row.segment == asked]
+
     def test_states_of_many_entries_leave_absent_ones_out(self, catalog: Catalog) -> None:
         rows = [RecordStateRow(entry, 5, 1) for entry in range(2, 1000, 2)]
         put(catalog, *rows)
@@ -540,6 +598,8 @@ class CatalogContract:
             snapshot.collections(),
             snapshot.entries(1),
             snapshot.sections_of_segment(1),
+            snapshot.point_sections(1),
+            snapshot.point_sections_of_segment(1),
         ]
         next(running[0])
         closer = threading.Thread(target=snapshot.close)
@@ -608,10 +668,10 @@ class CatalogContract:
         assert "7" in finding
 
     def test_check_finds_sections_of_no_segment(self, catalog: Catalog) -> None:
-        put(catalog, segment(1), section(1, 0, 1), section(2, 0, 1))
-        (finding,) = catalog.check()
-        assert "record_section" in finding
-        assert "no such segment" in finding
+        put(catalog, segment(1), section(1, 0, 1), section(2, 0, 1), points(1, 1, 1), points(3, 0, 1))
+        for finding, table in zip(catalog.check(), ("record_section", "point_section"), strict=True):
+            assert table in finding
+            assert "no such segment" in finding
 
     def test_a_backup_is_a_catalog_with_the_same_content(self, catalog: Catalog, tmp_path: Any) -> None:
         from lamina.catalog.sqlite import SqliteCatalog

@@ -7,24 +7,14 @@ by array. Whatever these rules do not cover is asked row by row.
 from __future__ import annotations
 
 import operator
-from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lamina.points.columns import NULL, ODD, Shape
-from lamina.tinyflux.point import EPOCH
+from lamina.points.compare import EXACT, Choice, Mask, both, compared, either, opposite, passes, time_window, times_pass
 from lamina.tinyflux.queries import COMPARISONS, CompoundQuery, Query, SimpleQuery, may_raise, resolver
-
-Mask = NDArray[np.bool_]
-# What a query selects of rows lo..hi-1: all of them (True), none (False), or a mask of hi - lo.
-Choice = bool | Mask
-
-_BOUNDS = COMPARISONS - {"!="}
-_MICROSECOND = timedelta(microseconds=1)
-# Integers beyond this are not exact in float64, so comparing them there could lie.
-_EXACT = 2**53
 
 
 def count_where(query: Query | None, shape: Shape, measurement: str | None) -> int:
@@ -70,59 +60,27 @@ def _selected(query: Query | None, shape: Shape, measurement: str | None) -> tup
             return lo, hi, choice
     rest: Query | None = query
     if query is not None and shape.ordered:
-        lo, hi, rest = _window(query, shape, lo, hi)
+        lo, hi, rest = _window(query, shape)
         if not isinstance(within, bool):
             within = within[lo:hi]
     if rest is None or lo >= hi:
         return lo, hi, within
-    return lo, hi, _both(within, _choose(rest, shape, lo, hi))
+    return lo, hi, both(within, _choose(rest, shape, lo, hi))
 
 
-def _window(query: Query, shape: Shape, lo: int, hi: int) -> tuple[int, int, Query | None]:
+def _window(query: Query, shape: Shape) -> tuple[int, int, Query | None]:
     """Rows outside [lo, hi) fail the query, those inside pass it if they pass what is left of it (None: nothing).
 
     Takes out the time comparisons a query needs; the times must be in order.
     """
-    if isinstance(query, CompoundQuery):
-        # What may raise has to see every row.
-        if query.operator is not operator.and_ or not query.query2 or may_raise(query):
-            return lo, hi, query
-        lo, hi, first = _window(query.query1, shape, lo, hi)
-        lo, hi, second = _window(query.query2, shape, lo, hi)
-        if first is None or second is None:
-            return lo, hi, first or second
-        return lo, hi, query
-    if query._point_attr != "_time" or query._kind not in _BOUNDS or query._path:
-        return lo, hi, query
-    bound = _microseconds(query._rhs)
-    if bound is None:
-        return lo, hi, query
-    times = shape.time_us
-    if query._kind in ("<", "<=", "=="):
-        hi = min(hi, _place(times, bound, "left" if query._kind == "<" else "right"))
-    if query._kind in (">", ">=", "=="):
-        lo = max(lo, _place(times, bound, "right" if query._kind == ">" else "left"))
-    return lo, max(lo, hi), None
+    first, last, rest = time_window(query)
+    lo = 0 if first is None else _place(shape.time_us, first, "left")
+    hi = shape.n if last is None else _place(shape.time_us, last, "right")
+    return lo, max(lo, hi), rest
 
 
 def _place(times: NDArray[np.int64], bound: int, side: Any) -> int:
     return int(np.searchsorted(times, bound, side))
-
-
-def _both(a: Choice, b: Choice) -> Choice:
-    if a is True or b is False:
-        return b
-    if b is True or a is False:
-        return a
-    return a & b
-
-
-def _either(a: Choice, b: Choice) -> Choice:
-    if a is False or b is True:
-        return b
-    if b is False or a is True:
-        return a
-    return a | b
 
 
 def _choose(query: Query, shape: Shape, lo: int, hi: int) -> Choice:
@@ -131,19 +89,19 @@ def _choose(query: Query, shape: Shape, lo: int, hi: int) -> Choice:
         if query.query2:
             second = _choose(query.query2, shape, lo, hi)
             if query.operator is operator.and_:
-                return _both(first, second)
+                return both(first, second)
             if query.operator is operator.or_:
-                return _either(first, second)
+                return either(first, second)
             return _by_row(query, shape, lo, hi)
         if query.operator is not operator.not_:
             return _by_row(query, shape, lo, hi)
-        return (not first) if isinstance(first, bool) else np.logical_not(first)
+        return opposite(first)
     if query._kind == "noop":
         return True
     if query._kind is None:
         return _by_row(query, shape, lo, hi)
     if query._point_attr == "_time":
-        return _times(query, shape, lo, hi)
+        return times_pass(query, shape.time_us[lo:hi])
     if query._point_attr == "_measurement":
         return _texts(query, query._path, shape.names.values, shape.names.codes, shape.measurement[lo:hi])
     # A function ahead of the first key sees the whole dict.
@@ -181,75 +139,23 @@ def _texts(
         code = codes.get(rhs, -1)
         same: Mask = column == code
         return same if query._kind == "==" else ~same
-    passes = np.zeros(len(values), np.bool_)
+    right = np.zeros(len(values), np.bool_)
     occurring = np.flatnonzero(np.bincount(column, minlength=len(values))).tolist()
     resolve = resolver(path)
     for code in occurring:
-        passes[code] = bool(_passes(query, resolve, values[code]))
-    return passes[column]
-
-
-def _passes(query: SimpleQuery, resolve: Any, value: Any) -> Any:
-    try:
-        resolved = resolve(value)
-    except Exception:
-        return False
-    return query._test(resolved)
-
-
-def _times(query: SimpleQuery, shape: Shape, lo: int, hi: int) -> Choice:
-    column = shape.time_us[lo:hi]
-    if query._kind in COMPARISONS and not query._path:
-        rhs = query._rhs
-        if not rhs and not isinstance(rhs, datetime):
-            return query._kind == "!="
-        bound = _microseconds(rhs)
-        if bound is not None:
-            # A bound outside int64 cannot occur: datetimes span 3e17 microseconds.
-            return _compared(query, column, bound)
-    times = [EPOCH + timedelta(microseconds=time_us) for time_us in column.tolist()]
-    return np.fromiter((bool(query.check(time)) for time in times), np.bool_, hi - lo)
-
-
-def _compared(query: SimpleQuery, column: NDArray[Any], rhs: int | float) -> Mask:
-    """The query's comparison symbol over a column."""
-    ufunc = _UFUNCS[query._kind or ""]
-    out: Mask = ufunc(column, rhs)
-    return out
-
-
-_UFUNCS: dict[str, Any] = {
-    "==": np.equal,
-    "!=": np.not_equal,
-    "<": np.less,
-    "<=": np.less_equal,
-    ">": np.greater,
-    ">=": np.greater_equal,
-}
-
-
-def _microseconds(rhs: Any) -> int | None:
-    """Microseconds of an aware datetime; None if comparing with it is more than comparing instants."""
-    if type(rhs) is not datetime or rhs.tzinfo is None:
-        return None
-    offset = rhs.utcoffset()
-    if offset is None:
-        return None
-    # Python never calls a time equal whose offset depends on `fold`: leave those to Python.
-    if type(rhs.tzinfo) is not timezone and rhs.replace(fold=not rhs.fold).utcoffset() != offset:
-        return None
-    return (rhs.replace(tzinfo=UTC) - EPOCH) // _MICROSECOND - offset // _MICROSECOND
+        right[code] = bool(passes(query, resolve, values[code]))
+    return right[column]
 
 
 def _fields(query: SimpleQuery, path: tuple[Any, ...], shape: Shape, j: int, lo: int, hi: int) -> Choice:
     rhs = query._rhs
     plain = not path and query._kind in COMPARISONS
-    if plain and (rhs is None or (type(rhs) in (int, float, bool) and (type(rhs) is float or abs(rhs) <= _EXACT))):
+    if plain and (rhs is None or (type(rhs) in (int, float, bool) and (type(rhs) is float or abs(rhs) <= EXACT))):
         kinds = shape.kinds(j)
         if rhs is None:
             out = np.full(hi - lo, query._kind == "!=", np.bool_)
         else:
-            out = _compared(query, shape.field(j)[lo:hi], rhs)
+            out = compared(query, shape.field(j)[lo:hi], rhs)
         if kinds is not None:
             kinds = kinds[lo:hi]
             out[kinds == NULL] = bool(query._test(None))
@@ -259,4 +165,4 @@ def _fields(query: SimpleQuery, path: tuple[Any, ...], shape: Shape, j: int, lo:
         return out
     resolve = resolver(path)
     values = shape.field_list(j, slice(lo, hi))
-    return np.fromiter((bool(_passes(query, resolve, value)) for value in values), np.bool_, hi - lo)
+    return np.fromiter((bool(passes(query, resolve, value)) for value in values), np.bool_, hi - lo)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
+from lamina.points.point import Point as AnyPoint
+from lamina.points.point import copied
 from lamina.tinyflux.point import FieldValue, Point
 from lamina.tinyflux.queries import Query, runs_user_code
 
@@ -126,14 +127,10 @@ class PlainTable:
         return PlainTable([point for at, point in enumerate(self.rows) if at not in gone], self.shared)
 
 
-def fresh(point: Point) -> Point:
+def fresh(point: AnyPoint) -> Point:
     """A point of its own with equal values; mappings of other types than dict are copied as such."""
     out = Point.__new__(Point)
-    tags, fields = point._tags, point._fields
-    out._time = point._time
-    out._measurement = point._measurement
-    out._tags = dict(tags) if type(tags) is dict else copy.copy(tags)
-    out._fields = dict(fields) if type(fields) is dict else copy.copy(fields)
+    copied(point, out)
     return out
 
 

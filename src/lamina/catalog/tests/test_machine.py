@@ -12,10 +12,19 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from lamina.catalog.catalog import Catalog, CatalogDelta, CatalogSnapshot
 from lamina.catalog.memory import MemoryCatalog
-from lamina.catalog.rows import TABLES, BurntRow, PinRow, RecordStateRow, SettingRow, StreamRow
+from lamina.catalog.rows import (
+    TABLES,
+    BurntRow,
+    MeasurementRow,
+    PinRow,
+    PointStateRow,
+    RecordStateRow,
+    SettingRow,
+    StreamRow,
+)
 from lamina.catalog.sqlite import SqliteCatalog
 from lamina.errors import LaminaError
-from lamina.testing.catalog_contract import bucket, entry, root, section, segment, uuid
+from lamina.testing.catalog_contract import bucket, entry, points, root, section, segment, uuid
 
 IDS = st.integers(1, 6)
 TEXTS = st.sampled_from(["", "a", "a%", "a_", "ab", "b", "ä", "\uffff", "\U0001f600", "\U0010ffff"])
@@ -43,11 +52,20 @@ ROWS = st.one_of(
     st.builds(lambda id, name, dead: bucket(id, name=name, dead=dead), IDS, TEXTS, st.integers(0, 1)),
     st.builds(lambda id, of, name, dead: entry(id, of, name, dead=dead), IDS, IDS, TEXTS, st.integers(0, 1)),
     st.builds(RecordStateRow, IDS, st.integers(10, 12), IDS),
+    st.builds(MeasurementRow, IDS, TEXTS, IDS),
+    st.builds(PointStateRow, IDS, st.integers(10, 12), IDS),
+    st.builds(lambda segment, n, of, t: points(segment, n, of, t_min=t), IDS, IDS, IDS, IDS),
     st.builds(lambda segment, n, of, t: section(segment, n, of, t_min=t), IDS, IDS, IDS, IDS),
     st.builds(lambda segment, n, of, t: section(segment, n, of, t_min=t), IDS, IDS, IDS, IDS),
 )
 DELETES = st.one_of(
-    st.tuples(st.sampled_from(["stream", "stream_root", "segment", "bucket", "entry", "record_state"]), IDS),
+    st.tuples(
+        st.sampled_from(
+            ["stream", "stream_root", "segment", "bucket", "entry", "record_state", "measurement", "point_state"]
+        ),
+        IDS,
+    ),
+    st.builds(lambda segment, n: ("point_section", points(segment, n, 1).id), IDS, IDS),
     st.builds(lambda segment, n: ("record_section", section(segment, n, 1).id), IDS, IDS),
     st.tuples(st.sampled_from(["pin", "setting"]), TEXTS),
     st.builds(lambda id: ("burnt_uuid", uuid(id)), IDS),
@@ -66,6 +84,8 @@ def answers(snapshot: CatalogSnapshot, place: str, tags: Any, notes: Any) -> lis
         *(snapshot.record_sections([id, id + 2]) for id in range(6)),
         *(list(snapshot.sections_of_segment(id)) for id in range(8)),
         *((list(snapshot.entries(id)), snapshot.entry(id)) for id in range(8)),
+        *((snapshot.measurement(id), snapshot.point_state(id)) for id in range(8)),
+        *((list(snapshot.point_sections(id)), list(snapshot.point_sections_of_segment(id))) for id in range(8)),
         snapshot.stream_count(),
         *((snapshot.stream(id), snapshot.root(id), snapshot.segment(id)) for id in range(8)),
         *((snapshot.stream_by_uuid(uuid(id)), snapshot.burnt(uuid(id))) for id in range(8)),
@@ -106,12 +126,15 @@ class Machine(RuleBasedStateMachine):
         deletes=st.lists(DELETES, max_size=3),
         expect=st.dictionaries(IDS, st.sampled_from([0, 0, 10, 11, 12]), max_size=2),
         states=st.dictionaries(IDS, st.sampled_from([0, 0, 10, 11, 12]), max_size=2),
+        points=st.dictionaries(IDS, st.sampled_from([0, 0, 10, 11, 12]), max_size=1),
         seq=st.none() | IDS,
         stale=st.integers(0, 9),
     )
-    def commit(self, rows: Any, deletes: Any, expect: Any, states: Any, seq: int | None, stale: int) -> None:
+    def commit(
+        self, rows: Any, deletes: Any, expect: Any, states: Any, points: Any, seq: int | None, stale: int
+    ) -> None:
         delta = CatalogDelta(self.epoch - (stale == 0))
-        delta.expect_record_states = states
+        delta.expect_record_states, delta.expect_point_states = states, points
         delta.puts, delta.deletes, delta.expect_roots, delta.meta_applied_seq = rows, deletes, expect, seq
         self.both(lambda catalog: catalog.commit(delta))
 
@@ -119,7 +142,7 @@ class Machine(RuleBasedStateMachine):
     def acquire(self) -> None:
         self.epoch = self.both(lambda catalog: catalog.acquire_epoch("x"))
 
-    @rule(n=st.integers(0, 3), sequence=st.sampled_from(["object", "segment"]))
+    @rule(n=st.integers(0, 3), sequence=st.sampled_from(["object", "segment", "ordinal"]))
     def reserve(self, n: int, sequence: Any) -> None:
         self.both(lambda catalog: catalog.reserve(sequence, n))
 

@@ -197,7 +197,7 @@ def test_a_changed_byte_is_corrupt_or_changes_nothing(dumped: bytes):
 
 def test_a_dump_of_a_newer_format_is_refused(dumped: bytes):
     length = struct.unpack_from("<I", dumped, 12)[0]
-    head = dumped[:8] + struct.pack("<HH", 3, 3) + dumped[12 : 16 + length]
+    head = dumped[:8] + struct.pack("<HH", 4, 4) + dumped[12 : 16 + length]
     newer = head + struct.pack("<I", metafile.extend(0, head)) + dumped[16 + length + 4 :]
-    with pytest.raises(UnknownFormat, match=re.escape("format 3")):
+    with pytest.raises(UnknownFormat, match=re.escape("format 4")):
         list(load(newer))

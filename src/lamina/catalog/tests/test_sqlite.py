@@ -7,13 +7,14 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import lamina.catalog.sqlite as module
 from lamina.catalog.catalog import CatalogDelta
 from lamina.catalog.encoding import row_crc
-from lamina.catalog.rows import DatabaseRow, PinRow, TokenRow
+from lamina.catalog.rows import BucketRow, DatabaseRow, PinRow, RecordStateRow, TokenRow
 from lamina.catalog.sqlite import MIGRATIONS, SqliteCatalog
 from lamina.errors import Closed, Conflict, Corrupt, Unavailable, UnknownFormat
 from lamina.testing.catalog_contract import ONE_OF_EACH, content, put, root, stream
@@ -186,6 +187,38 @@ def test_a_catalog_of_format_1_is_brought_up_to_date_by_the_first_writer(path: s
     assert schemas[0] == schemas[1]
 
 
+def test_a_catalog_of_format_2_is_brought_up_to_date_by_the_first_writer(path: str):
+    connection = format_1(path)
+    connection.execute("DROP TABLE token")
+    for statement in (Path(module.__file__).parent / "schema" / MIGRATIONS[1]).read_text().split(";\n"):
+        if "token_1" not in statement:
+            connection.execute(statement)
+    rows: list[tuple[str, Any]] = [
+        ("format", (0, 2, 2, "lamina 0.1.0")),
+        ("bucket", (1, "plant", '{"quota_type":"NONE"}', 0, 5, 0)),
+        ("record_state", (2, 9, 1)),
+    ]
+    for table, row in rows:
+        marks = "?, " * len(row)
+        connection.execute(f"INSERT OR REPLACE INTO {table} VALUES ({marks}?)", (*row, row_crc(table, row)))
+    connection.commit()
+    connection.close()
+    with pytest.raises(Unavailable, match=r"format 2.*open the directory for writing once"):
+        SqliteCatalog.open_readonly(path)
+    catalog = SqliteCatalog.open(path, create=False)
+    held = content(catalog)
+    assert held["bucket"] == [BucketRow(1, "plant", {"quota_type": "NONE"}, False, 5, 0)]
+    assert held["record_state"] == [RecordStateRow(2, 9, 1)]
+    assert held["pin"] == [PinRow("p", 1, 2)]
+    assert held["measurement"] == held["point_state"] == held["point_section"] == []
+    assert list(catalog.check()) == []
+    assert catalog.reserve("ordinal", 3) == range(1, 4)
+    catalog.close()
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT read, write FROM format").fetchone() == (3, 3)
+    connection.close()
+
+
 def test_a_migration_makes_no_damaged_token_sound(path: str):
     connection = format_1(path)
     connection.execute("UPDATE token SET permissions = replace(permissions, 'false', 'true')")
@@ -212,7 +245,7 @@ def test_an_interrupted_creation_is_finished_by_the_next(path: str):
 
 
 def test_a_migration_is_all_or_nothing(path: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "MIGRATIONS", (*MIGRATIONS, "0003_missing.sql"))
+    monkeypatch.setattr(module, "MIGRATIONS", (*MIGRATIONS, "0004_missing.sql"))
     with pytest.raises(FileNotFoundError):
         SqliteCatalog.open(path, create=True)
     monkeypatch.undo()

@@ -169,7 +169,7 @@ def retire(store: RecordStore, rows: Sequence[SegmentRow]) -> None:
     delta.puts += [row._replace(state="retired", live_bytes=0) for row in rows]
     store.log.sync()  # "os" mode: a removal that power loss undoes must not have cost the content
     store.catalog.commit(delta)
-    store.leases.retire([row.id for row in rows])
+    store.readers.leases.retire([row.id for row in rows])
 
 
 def release(store: RecordStore, buckets: Iterable[Bucket], segments: Iterable[int] = ()) -> None:

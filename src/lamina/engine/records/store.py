@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from lamina.catalog.catalog import Catalog, CatalogSnapshot
 from lamina.catalog.rows import BucketRow, EntryRow, RecordSectionRow
-from lamina.engine.leases import Leases
 from lamina.engine.metadata import Change, Metadata
+from lamina.engine.readers import Readers
 from lamina.engine.records.entry_slot import EntrySlot
 from lamina.engine.records.publish import RecordPublisher
 from lamina.errors import Corrupt, NoSpace, NotFound
@@ -100,7 +100,7 @@ class RecordStore:
         metadata: Metadata,
         publisher: RecordPublisher,
         publish_lock: threading.Lock,
-        leases: Leases,
+        readers: Readers,
         clock: Clock,
         settings: Settings,
         segment_id: Callable[[], int],
@@ -114,7 +114,7 @@ class RecordStore:
         self.metadata = metadata
         self.publisher = publisher
         self.publish_lock = publish_lock
-        self.leases = leases
+        self.readers = readers
         self.clock = clock
         self.settings = settings
         self.segment_id = segment_id
@@ -126,8 +126,6 @@ class RecordStore:
         self.slots: dict[int, EntrySlot] = {}  # entries of loaded buckets
         self._indexes: OrderedDict[tuple[int, bytes], Loaded] = OrderedDict()  # least recently used first
         self._indexes_lock = threading.Lock()  # guards _indexes
-        self._readers: dict[int, int] = {}  # seq -> open readers that look as of it
-        self._readers_lock = threading.Lock()  # guards _readers
         self._ids = iter(range(0))  # reserved object ids; used under the metadata lane
         self._host: Host
         self.facade: Buckets  # set by it
@@ -293,9 +291,7 @@ class RecordStore:
 
     def death_seq(self, catalog: CatalogSnapshot) -> int:
         """The seq at which something removed now dies, if a named snapshot or an open reader looks back; else 0."""
-        with self._readers_lock:
-            looking = bool(self._readers)
-        if looking or next(iter(catalog.pins()), None) is not None:
+        if self.readers.anybody(catalog):
             return self.log.published_seq + 1
         return 0
 
@@ -491,28 +487,14 @@ class RecordStore:
 
     def begin_read(self, seq: int | None = None) -> tuple[int, int]:
         """(seq, lease): to be given to `end_read`."""
-        lease = self.leases.take()
-        with self._readers_lock:
-            chosen = self.log.published_seq if seq is None else seq
-            self._readers[chosen] = self._readers.get(chosen, 0) + 1
-        return chosen, lease
+        return self.readers.begin(seq)
 
     def end_read(self, held: tuple[int, int]) -> None:
-        seq, lease = held
-        with self._readers_lock:
-            left = self._readers[seq] - 1
-            if left:
-                self._readers[seq] = left
-            else:
-                del self._readers[seq]
-        self.leases.give_back(lease)
+        self.readers.end(held)
 
     def pins(self) -> list[int]:
         """Seqs that named snapshots and open readers look as of, ascending."""
-        with self.catalog.snapshot() as snapshot:
-            named = [pin.seq for pin in snapshot.pins()]
-        with self._readers_lock:
-            return sorted({*named, *self._readers})
+        return self.readers.pins()
 
 
 def payload_name(file: int) -> str:

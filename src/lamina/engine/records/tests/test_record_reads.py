@@ -355,7 +355,7 @@ def test_queries_are_numbered_owned_and_end(machine, bucket, entry):
         queries.get(1, "b/b/e")
     queries.sweep()
     assert len(queries) == 0
-    assert machine.db.records._readers == {}
+    assert machine.db.records.readers.open == {}
 
 
 @pytest.mark.parametrize("continuous", [True, False])
@@ -377,4 +377,4 @@ def test_a_query_that_begins_while_records_go_sees_them_all_or_knows_they_went(
     query = begin(bucket, ["e"], continuous=continuous)
     assert [record.read() for record in drained(query)] == [b"0", b"2"]
     query.close()
-    assert store._readers == {}
+    assert store.readers.open == {}

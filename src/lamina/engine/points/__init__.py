@@ -1,0 +1,1 @@
+"""Points in an open database: measurements on the common log, sealed into segments of columns."""

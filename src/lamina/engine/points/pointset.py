@@ -1,0 +1,139 @@
+"""Points that a search found, as objects, as columns or as a table."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lamina.points.batch import Batch, concat
+from lamina.points.point import Point
+from lamina.points.search import Selection
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow
+
+U64 = NDArray[np.uint64]
+OrderBy = Literal["time", "insertion"]
+
+ITERATED = 4096
+"""Points made at a time while one iterates: a loop that ends early pays for no more."""
+
+
+class Part(NamedTuple):
+    """What was found in one measurement."""
+
+    measurement: str
+    found: Selection
+
+
+class PointSet:
+    """Result of a search: a sequence of points that never changes, whatever is written afterwards.
+
+    What it holds is read when it is first looked at, and kept. `len` reads nothing. Iterating gives `Point` objects of
+    their own, times in UTC; `to_arrow`, `to_pandas` and `to_polars` give tables with a column `time`, a column
+    `measurement`, one per tag key (text) and one per field key. Thread-safe.
+    """
+
+    def __init__(self, parts: Sequence[Part], order: OrderBy, limit: int | None, release: Callable[[], None]) -> None:
+        """`release` is called once nothing more will be read."""
+        self._parts = list(parts)
+        self._order = order
+        found = sum(part.found.n for part in parts)
+        self._n = found if limit is None else min(found, limit)
+        self._loaded: tuple[Batch, U64, NDArray[np.intp]] | None = None
+        self._release = weakref.finalize(self, release)
+
+    def __len__(self) -> int:
+        return self._n
+
+    def _load(self) -> tuple[Batch, U64, NDArray[np.intp]]:
+        """Points in order, their ordinals, and the part that each is of. Raises Corrupt, NotFound."""
+        loaded = self._loaded
+        if loaded is None:
+            parts = [part.found for part in self._parts]
+            ordinals = np.concatenate([found.ordinals() for found in parts] or [np.empty(0, np.uint64)])
+            which = np.repeat(np.arange(len(parts)), [found.n for found in parts])
+            if self._order == "time":
+                times = np.concatenate([found.times() for found in parts] or [np.empty(0, np.int64)])
+                order = np.lexsort((ordinals, times))[: self._n]
+            else:
+                order = np.argsort(ordinals, kind="stable")[: self._n]
+            batch = concat([found.batch() for found in parts]).take(order)
+            loaded = self._loaded = batch, ordinals[order], which[order]
+            self._release()
+        return loaded
+
+    @property
+    def batch(self) -> Batch:
+        """The points as columns, without their measurements."""
+        return self._load()[0]
+
+    @property
+    def ordinals(self) -> U64:
+        """Place of each point among all points of the database, in the order in which they were inserted."""
+        return self._load()[1]
+
+    def measurements(self) -> list[str]:
+        """The measurement of each point."""
+        names = [part.measurement for part in self._parts]
+        return [names[number] for number in self._load()[2].tolist()]
+
+    def times(self) -> NDArray[np.int64]:
+        """Times in µs since the epoch."""
+        return self.batch.time_us
+
+    def __iter__(self) -> Iterator[Point]:
+        for first in range(0, self._n, ITERATED):
+            yield from self._points(slice(first, first + ITERATED))
+
+    def _points(self, rows: slice) -> list[Point]:
+        batch, _, which = self._load()
+        some = batch.take(rows)
+        if len(self._parts) == 1:
+            return some.points(self._parts[0].measurement)
+        points = some.points("")
+        for point, number in zip(points, which[rows].tolist(), strict=True):
+            point._measurement = self._parts[number].measurement
+        return points
+
+    def points(self) -> list[Point]:
+        """All of them as objects. Costs 2 µs each."""
+        return self._points(slice(0, self._n))
+
+    def __getitem__(self, index: int) -> Point:
+        place = range(self._n)[index]  # IndexError, as of any sequence
+        (point,) = self._points(slice(place, place + 1))
+        return point
+
+    def to_arrow(self) -> pyarrow.Table:
+        """A table: time timestamp[us, UTC], measurement, tags and fields; null where a point lacks a key or has None.
+
+        A field that has values of several kinds becomes text, one of ints and floats becomes float64. Raises
+        InvalidArgument if a tag and a field have one key, ImportError without pyarrow.
+        """
+        from lamina.points.tables import arrow_of_batch
+
+        return arrow_of_batch(self.batch, self.measurements())
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """As `to_arrow`, with `time` as index."""
+        from lamina.columns import library
+
+        library("pandas", "pandas")
+        return self.to_arrow().to_pandas().set_index("time")
+
+    def to_polars(self) -> polars.DataFrame:
+        """As `to_arrow`."""
+        from lamina.columns import library
+
+        return library("polars", "polars").from_arrow(self.to_arrow())
+
+    def __repr__(self) -> str:
+        names = ", ".join(part.measurement for part in self._parts[:3])
+        return f"<lamina.PointSet n={self._n}{f' of {names}' if names else ''}>"

@@ -1,0 +1,84 @@
+"""Power loss at any point of a recorded life: what was acknowledged is there, a change is there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import pytest
+
+from lamina.engine.points.tests.pointmodel import TINY, facts, made
+from lamina.engine.points.tests.recordedpoints import Recording, observed
+from lamina.engine.records.tests.recordedlife import Unclosed, reopened
+from lamina.points.queries import FieldQuery
+from lamina.testing import MODES
+
+STATES = int(os.environ.get("LAMINA_EXAMPLES", "0")) or 50
+"""Crashed of each recording; the long version takes more."""
+
+
+@pytest.mark.parametrize("seed", range(max(2, STATES // 100)))
+@pytest.mark.parametrize("durability", ["group", "os"])
+def test_what_was_acknowledged_survives_power_loss(durability, seed):
+    recording = Recording(TINY._replace(durability=durability), seed, 60)
+    rng = random.Random(seed)
+    for k in sorted(rng.choices(recording.crashes.points, k=STATES)):
+        mode = rng.choice(MODES)
+        files, catalog = recording.survivors(k, mode, rng)
+        held = Unclosed(catalog)
+        db = reopened(files, held, recording.settings, seed=k)
+        assert not db.degraded, (k, mode)
+        found = observed(db)
+        acknowledged, begun, _, _ = recording.progress(k)
+        oldest = recording.synced(k) if durability == "os" else acknowledged
+        assert found in recording.moments[oldest : begun + 1], (k, mode)
+        after_more_work(db, held, files, recording, found)
+
+
+def after_more_work(db, held, files, recording, found):
+    """What was recovered is sound: it can be sealed, compacted, closed, opened, written to."""
+    db.flush()
+    db.upkeep.run_once()
+    assert observed(db) == found
+    db.close()
+    db = reopened(files, held, recording.settings, seed=99)
+    assert observed(db) == found
+    more = [made(random.Random(i)) for i in range(3)]
+    db.measurements.insert(more)
+    assert observed(db) == [*found, *facts(more)]
+    db.compact()
+    assert observed(db) == [*found, *facts(more)]
+    db.close()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_recovery_that_is_cut_short_is_done_again(machine, mode):
+    rng = random.Random(1)
+    place = machine.db.measurements
+    place.insert([made(rng) for _ in range(30)])
+    place.update(FieldQuery().v > 5, fields={"w": 1})
+    place.remove(FieldQuery().v == 3.0)
+    machine.db.flush()
+    place.update(FieldQuery().v < 2, fields={"w": 2}, measurement="motor")
+    place.remove(FieldQuery().v == 7.0)
+    place.insert([made(rng) for _ in range(5)])
+    expected = observed(machine.db)
+    for seed in range(4):
+        assert observed(machine.lose_power(random.Random(seed), mode)) == expected
+
+
+def test_ordinals_are_not_given_again_after_the_points_are_gone(machine):
+    measurement = machine.db.measurements["m"]
+    measurement.insert([made(random.Random(i)) for i in range(20)])
+    highest = int(measurement.search().ordinals.max())
+    measurement.clear()
+    machine.db.flush()
+    machine.db.compact()
+    for again in (machine.restart, machine.kill):
+        again()
+        measurement = machine.db.measurements["m"]
+        measurement.insert(made(random.Random(1)))
+        (ordinal,) = measurement.search().ordinals.tolist()
+        assert ordinal > highest
+        highest = ordinal
+        measurement.clear()
