@@ -58,6 +58,13 @@ class Measurements(Writing):
 
         return write.insert(self._store, groups_of(points, self._store.clock.wall_us(), tags, time))
 
+    def replace_all(self, points: Given, *, tags: Sequence[str] | None = None, time: str | None = None) -> int:
+        """Remove all points there are and insert these, at one moment; how many were inserted. As `insert`."""
+        from lamina.engine.points import write
+        from lamina.engine.points.incoming import groups_of
+
+        return write.replace_all(self._store, groups_of(points, self._store.clock.wall_us(), tags, time))
+
     def _slots(self) -> list[MeasurementSlot]:  # type: ignore[valid-type]  # `list` is a method here
         self._store.check_open()
         return self._store.all()
