@@ -146,3 +146,8 @@ class PointSet:
     def __repr__(self) -> str:
         names = ", ".join(part.measurement for part in self._parts[:3])
         return f"<lamina.PointSet n={self._n}{f' of {names}' if names else ''}>"
+
+    def _repr_html_(self) -> str:
+        from lamina.notebook import points_html
+
+        return points_html(self)
