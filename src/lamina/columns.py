@@ -123,6 +123,11 @@ class Summaries(Columns):
     def __iter__(self) -> Iterator[tuple[int, float, float, float, int, float]]:
         return zip(*(getattr(self, name).tolist() for name in self.fields), strict=True)
 
+    def _repr_html_(self) -> str:
+        from lamina.display import plot
+
+        return f"<div>{repr(self).strip('<>')}{'<br>' + plot(self) if self.count.any() else ''}</div>"
+
     def _shown(self, name: str) -> NDArray[Any]:
         column: NDArray[Any] = getattr(self, name)
         if name in ("time", "count") or self.count.all():

@@ -50,6 +50,7 @@ def demo(
         _show_streams(console, db, points)
         _zoom(console, db, points)
         _store_records(console, db)
+        _store_points(console, db)
     _show_native(console, dir)
     if serve:
         raise typer.Exit(_serve(console, dir, http_port, grpc_port, seconds))
@@ -129,6 +130,33 @@ def _store_records(console: Console, db: Database) -> None:
     )
 
 
+def _store_points(console: Console, db: Database) -> None:
+    """What sensors said, by hall and day, and a search by tags and fields."""
+    import numpy as np
+
+    from lamina.cli import demo_points
+    from lamina.cli.progress import quantity
+    from lamina.cli.sparkline import sparkline
+    from lamina.time import SystemClock
+
+    clock = SystemClock()
+    began = clock.monotonic_ns()
+    count = demo_points.store(db)
+    took_ms = (clock.monotonic_ns() - began) / 1e6
+    done = f"stored {quantity(count, 'points')} with tags and fields in {took_ms:.0f} ms" if count else "there"
+    console.print(f"\n[bold]{demo_points.MEASUREMENT}[/bold], what sensors in the halls say: {done}.")
+    for hall, days in demo_points.hottest_by_day(db).items():
+        line = sparkline(np.array(days), 0.0, 40.0)
+        console.print(f"  {hall:5} [yellow]{line}[/yellow] hottest by day, {min(days):.1f} to {max(days):.1f} °C")
+    began = clock.monotonic_ns()
+    open_doors = demo_points.open_doors(db)
+    took_ms = (clock.monotonic_ns() - began) / 1e6
+    console.print(
+        f"  above {demo_points.HOT:.0f} °C in the south hall with a door open: {open_doors} points"
+        f" in [green]{took_ms:.1f} ms[/green]"
+    )
+
+
 def _show_streams(console: Console, db: Database, points: int) -> None:
     from rich.table import Table
 
@@ -194,6 +222,9 @@ second = s.values("2025-06-02T11:59:59Z", "2025-06-02T12:00:00Z")
 print(second.time, second.value)
 for record in db.buckets["demo"].entry("line-1/camera").query(when={{"&ok": {{"$eq": False}}}}):
     print(record.time_us, record.content_type, record.size, dict(record.labels))
+climate = db.measurements["demo/climate"]
+print(climate.windows("celsius", "2025-06-01", "2025-06-02", width="6h", by="hall").to_pandas())
+print(climate.get(lamina.FieldQuery().celsius > 30))
 """
 
 

@@ -1,4 +1,4 @@
-"""`lamina export`."""
+"""`lamina export`; `lamina export tinyflux` is in tinyflux.py."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lamina.cli import tinyflux
+from lamina.cli.default_command import group_with_default
 from lamina.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -17,6 +19,14 @@ if TYPE_CHECKING:
     from lamina.engine.view import StreamView
 
 
+app = typer.Typer(
+    cls=group_with_default("file"),
+    help="Write points or records to files. `lamina export DIR ...` is `lamina export file DIR ...`.",
+)
+app.command("tinyflux")(tinyflux.export_tinyflux)
+
+
+@app.command("file")
 def export(
     dir: Annotated[str, typer.Argument(help="Database directory, not in use.")],
     stream: Annotated[str | None, typer.Argument(help="A stream: its uuid, or COLLECTION/NAME.")] = None,

@@ -1,4 +1,4 @@
-"""`lamina import`."""
+"""`lamina import`; `lamina import tinyflux` is in tinyflux.py."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from lamina.cli import tinyflux
+from lamina.cli.default_command import group_with_default
 from lamina.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -18,6 +20,14 @@ if TYPE_CHECKING:
     from lamina.streams.policy import Policy
 
 
+app = typer.Typer(
+    cls=group_with_default("file"),
+    help="Insert points or records of files. `lamina import DIR FILE ...` is `lamina import file DIR FILE ...`.",
+)
+app.command("tinyflux")(tinyflux.import_tinyflux)
+
+
+@app.command("file")
 def import_(
     dir: Annotated[str, typer.Argument(help="Database directory, not in use; made if absent.")],
     file: Annotated[

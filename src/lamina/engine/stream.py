@@ -60,6 +60,11 @@ class Stream:
     def __repr__(self) -> str:
         return f"<lamina.Stream {self.uuid} version={self.slot.state.version}>"
 
+    def _repr_html_(self) -> str:
+        from lamina.notebook import stream_html
+
+        return stream_html(self)
+
     # -- writing ------------------------------------------------------------------------------------------------
 
     def insert(self, times: Any, values: Any = None, *, policy: Policy = "never") -> int:

@@ -183,6 +183,23 @@ def count(
     return total
 
 
+def latest_time(state: MeasurementState, seq: int, opened: Open) -> int | None:
+    """The greatest time of the points that live as of a seq, µs; None without points. Raises Corrupt, NotFound."""
+    alive = state.alive(seq)
+    latest = int(state.tail.batch(state.n).time_us[alive].max()) if len(alive) else None
+    for section in sorted(state.sections, key=lambda section: section.row.t_max, reverse=True):
+        if latest is not None and section.row.t_max <= latest:
+            break
+        if section.row.min_seq > seq or 0 < section.dead <= seq:
+            continue
+        open_section = opened(section)
+        living = open_section.living(seq)
+        times = open_section.reader.times if living is None else open_section.reader.times[living]
+        if len(times):
+            latest = max(int(times[-1]), MIN_TIME_US if latest is None else latest)
+    return latest
+
+
 def _selected(section: OpenSection | None, columns: TailColumns | SectionColumns, query: Query | None) -> Part:
     choice = True if query is None else choose(_rest(query), columns)
     if choice is False:

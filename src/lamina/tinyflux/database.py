@@ -14,14 +14,10 @@ from lamina.tinyflux.measurement import Measurement
 from lamina.tinyflux.point import FieldValue, Point
 from lamina.tinyflux.queries import CompoundQuery, Query, SimpleQuery, TagQuery, checked
 from lamina.tinyflux.storages import CSVStorage, Storage
-from lamina.tinyflux.stores import ForeignStore, Table, store_for
+from lamina.tinyflux.stores import ForeignStore, store_for
 from lamina.tinyflux.updates import Update
 
 __all__ = ["TinyFlux", "append_op", "read_op", "temp_storage_op", "write_op"]
-
-# A change by query is worked out without a lock, so that functions of the user may use the file, and worked out again
-# if somebody else changed the file meanwhile. Losing so often in a row means a writer that never pauses.
-_ATTEMPTS = 20
 
 
 class TinyFlux:
@@ -228,11 +224,11 @@ class TinyFlux:
             total += len(batch)
         return total
 
-    def _stamped(self, points: Iterable[Any], name: str | None, now: datetime) -> list[Point]:
+    def _stamped(self, points: Iterable[Any], name: str | None, now: datetime) -> list[Any]:
         batch = []
         latest = self._index.latest
         for point in points:
-            if not isinstance(point, Point):
+            if not isinstance(point, self._storage.point_type):
                 raise TypeError("Data must be a Point instance.")
             if name is not None and point.measurement != name:
                 point.measurement = name
@@ -270,9 +266,8 @@ class TinyFlux:
     def _update(self, query: Any, change: tuple[Any, ...], name: str | None) -> int:
         if query and not isinstance(query, (SimpleQuery, CompoundQuery)):
             raise ValueError("Argument 'query' must be a TinyFlux Query.")
-        update = Update(*change)
-        query = checked(query)
-        return self._change(update, lambda table: table.find(query, name))
+        update = self._store.update_type(*change)
+        return self._change(update, checked(query), name)
 
     def update_all(
         self,
@@ -290,22 +285,13 @@ class TinyFlux:
     @read_op
     @write_op
     def _update_all(self, change: tuple[Any, ...], name: str | None) -> int:
-        everything = TagQuery().noop()
-        return self._change(Update(*change), lambda table: table.find(everything, name))
+        return self._change(self._store.update_type(*change), TagQuery().noop(), name)
 
-    def _change(self, update: Update, find: Callable[[Table], Any]) -> int:
-        for _ in range(_ATTEMPTS):
-            table = self._store.table()
-            edition = self._store.edition
-            positions = find(table)
-            new = [(at, update.applied(old)) for at, old in zip(positions, table.points_at(positions), strict=True)]
-            changed = [(at, point) for at, point in new if point is not None]
-            if not changed:
-                return 0
-            if self._store.replace(edition, [at for at, _ in changed], [point for _, point in changed]):
-                self._after_change()
-                return len(changed)
-        raise _too_busy()
+    def _change(self, update: Update, query: Query, name: str | None) -> int:
+        changed = self._store.changed(update, query, name)
+        if changed:
+            self._after_change()
+        return changed
 
     def _after_change(self) -> None:
         if self._auto_index:
@@ -324,23 +310,15 @@ class TinyFlux:
         return self._remove(query, measurement or None)
 
     def _remove(self, query: Query, name: str | None) -> int:
-        query = checked(query)
-        return self._take_out(lambda table: table.find(query, name))
+        return self._take_out(checked(query), name)
 
-    def _take_out(self, find: Callable[[Table], Any]) -> int:
-        for _ in range(_ATTEMPTS):
-            table = self._store.table()
-            edition = self._store.edition
-            positions = find(table)
-            if not len(positions):
-                return 0
-            total = len(table)
-            if self._store.remove(edition, positions):
-                if len(positions) == total:
-                    self._measurements.clear()
-                self._after_change()
-                return len(positions)
-        raise _too_busy()
+    def _take_out(self, query: Query, name: str | None) -> int:
+        removed = self._store.removed(query, name)
+        if removed:
+            if not len(self._store.table()):
+                self._measurements.clear()
+            self._after_change()
+        return removed
 
     @write_op
     def remove_all(self) -> None:
@@ -358,8 +336,7 @@ class TinyFlux:
     @read_op
     @write_op
     def _drop(self, name: str) -> int:
-        everything = TagQuery().noop()
-        removed = self._take_out(lambda table: table.find(everything, name))
+        removed = self._take_out(TagQuery().noop(), name)
         self._measurements.pop(name, None)
         return removed
 
@@ -411,7 +388,3 @@ def _select_keys(keys: Any) -> list[tuple[str, str]]:
             raise ValueError(f"Invalid key `{key}`.")
         out.append((part, rest))
     return out
-
-
-def _too_busy() -> OSError:
-    return OSError(f"others changed the file during each of {_ATTEMPTS} attempts to change it; nothing was done")

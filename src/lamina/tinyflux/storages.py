@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
+from lamina.points.point import Point as AnyPoint
 from lamina.tinyflux import csvfile
 from lamina.tinyflux.csvfile import CSVFile, Stamp
 from lamina.tinyflux.point import Point
@@ -42,6 +43,12 @@ class Storage(ABC):
     """
 
     _initially_empty: bool
+
+    point_type: type[AnyPoint] = Point
+    """What may be inserted."""
+
+    makes_points = False
+    """Whether reading makes new points; else they may be the caller's own."""
 
     @property
     def can_append(self) -> bool:
@@ -125,6 +132,8 @@ class CSVStorage(Storage):
     `checkpoint`: keep the columns in a hidden file beside the CSV, so that a large file opens fast; it may be deleted
     at any time. Raises FileNotFoundError, ValueError (mode), LookupError (encoding).
     """
+
+    makes_points = True
 
     def __init__(
         self,

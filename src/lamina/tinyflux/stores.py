@@ -1,7 +1,7 @@
 """Between a database and its storage: the points as a table, kept in step with the storage, and the way back.
 
-`CSVStore` and `MemoryStore` serve the two storages of this package as they are; `ForeignStore` serves everything
-else, subclasses of them included, through the methods a Storage has.
+`CSVStore`, `MemoryStore` and `LaminaStore` (laminastore.py) serve the storages of this package as they are;
+`ForeignStore` serves everything else, subclasses of them included, through the methods a Storage has.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from lamina.tinyflux.plain import PlainTable
 from lamina.tinyflux.point import Point
 from lamina.tinyflux.rows import Rows, TornRowWarning, decoded, one_ending, parse, points_of
 from lamina.tinyflux.storages import CSVStorage, MemoryStorage, Storage
+from lamina.tinyflux.updates import Update
 
 if TYPE_CHECKING:
     from lamina.tinyflux.columnar import ColumnTable
+    from lamina.tinyflux.laminastore import LaminaStore
+    from lamina.tinyflux.queries import Query
 
 Table = Union[PlainTable, "ColumnTable"]
-Store = Union["CSVStore", "ForeignStore", "MemoryStore"]
+Store = Union["CSVStore", "ForeignStore", "LaminaStore", "MemoryStore"]
 
 # Above this many points columns pay for loading NumPy (70 ms, once): up to here a search of a list takes a millisecond.
 LARGE = 2000
@@ -58,6 +61,12 @@ def store_for(storage: Storage) -> Store:
         return MemoryStore(storage)  # type: ignore[arg-type]
     if _unmodified(storage, CSVStorage) and storage.plain:  # type: ignore[attr-defined]
         return CSVStore(storage)  # type: ignore[arg-type]
+    if hasattr(storage, "measurements"):  # no other has it, and this asks for no import
+        from lamina.tinyflux.laminastorage import LaminaStorage
+        from lamina.tinyflux.laminastore import LaminaStore
+
+        if _unmodified(storage, LaminaStorage):
+            return LaminaStore(storage)  # type: ignore[arg-type]
     return ForeignStore(storage)
 
 
@@ -80,7 +89,56 @@ def table_of(points: list[Point], shared: bool) -> Table:
     return table
 
 
-class ForeignStore:
+# A change by query is worked out without a lock, so that functions of the user may use the file, and worked out again
+# if somebody else changed the file meanwhile. Losing so often in a row means a writer that never pauses.
+_ATTEMPTS = 20
+
+
+class ByPosition:
+    """What changes points by query, for stores that know their points by position."""
+
+    update_type = Update
+    edition: int
+
+    def table(self) -> Table:
+        raise NotImplementedError
+
+    def replace(self, edition: int, positions: Sequence[int], points: Sequence[Point]) -> bool:
+        raise NotImplementedError
+
+    def remove(self, edition: int, positions: Sequence[int]) -> bool:
+        raise NotImplementedError
+
+    def changed(self, update: Update, query: Query, measurement: str | None) -> int:
+        """Update the matches; how many became another. All or none."""
+        for _ in range(_ATTEMPTS):
+            table = self.table()
+            edition = self.edition
+            positions: Any = table.find(query, measurement)
+            new = [(at, update.applied(old)) for at, old in zip(positions, table.points_at(positions), strict=True)]
+            changed = [(at, point) for at, point in new if point is not None]
+            if not changed:
+                return 0
+            if self.replace(edition, [at for at, _ in changed], [point for _, point in changed]):
+                return len(changed)
+        raise _too_busy()
+
+    def removed(self, query: Query, measurement: str | None) -> int:
+        """Remove the matches; how many."""
+        for _ in range(_ATTEMPTS):
+            table = self.table()
+            edition = self.edition
+            positions: Any = table.find(query, measurement)
+            if not len(positions) or self.remove(edition, positions):
+                return len(positions)
+        raise _too_busy()
+
+
+def _too_busy() -> OSError:
+    return OSError(f"others changed the file during each of {_ATTEMPTS} attempts to change it; nothing was done")
+
+
+class ForeignStore(ByPosition):
     """Any Storage, through its methods. Every read goes through all its items."""
 
     def __init__(self, storage: Storage) -> None:
@@ -94,8 +152,8 @@ class ForeignStore:
         """All points now."""
         storage = self._storage
         if self._file is None:
-            # A storage may hold the caller's objects; a subclass of the CSV one makes new ones.
-            shared = not isinstance(storage, CSVStorage)
+            # A storage may hold the caller's objects; subclasses of ours that read points make new ones.
+            shared = not storage.makes_points
             return PlainTable([storage._deserialize_storage_item(item) for item in storage], shared)
         self._file.check_readable()
         stamp = self._file.stamp()
@@ -167,7 +225,7 @@ def adopt(point: Point, other: Point) -> Point:
     return old
 
 
-class MemoryStore:
+class MemoryStore(ByPosition):
     """A MemoryStorage. The caller's objects are the store; columns, if any, only find them."""
 
     def __init__(self, storage: MemoryStorage) -> None:
@@ -225,7 +283,7 @@ class MemoryStore:
         """Nothing is held here."""
 
 
-class CSVStore:
+class CSVStore(ByPosition):
     """A CSVStorage: its file as a table, and the byte at which each row begins.
 
     The table is what the file says, never what a caller handed in: it holds the rows of bytes [0, _end). After an

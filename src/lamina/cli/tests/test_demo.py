@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 import lamina
-from lamina.cli import demo_data, demo_records
+from lamina.cli import demo_data, demo_points, demo_records
 from lamina.cli.app import app
 from lamina.cli.demo import client_example, curl_example, native_example, records_example
 from lamina.cli.demo_data import CHUNK, END, SIGNALS, sag_time
@@ -71,6 +71,18 @@ def test_a_demo_that_was_stopped_goes_on_and_a_complete_one_is_reused(tmp_path, 
         assert sum(stream.count() for stream in db.streams) == 20_000
         whole = db.streams[signal.collection, signal.name].values()
     np.testing.assert_array_equal(whole.value[1000:], signal.chunk(20_000, 1000)[1])
+
+
+def test_a_demo_stores_points_once_and_finds_open_doors(tmp_path):
+    with lamina.open(tmp_path) as db:  # one that was stopped after a day
+        db.measurements[demo_points.MEASUREMENT].insert(demo_points.columns(0))
+    first, second = demo(tmp_path, 1000), demo(tmp_path, 1000)
+    assert "stored 93.6 k points with tags and fields" in first.output
+    assert "sensors in the halls say: there." in second.output
+    assert "with a door open: 330 points" in second.output
+    assert len(re.findall(r"^  \w+ +[▁▂▃▄▅▆▇█]{15} hottest by day", first.output, re.MULTILINE)) == 3
+    with lamina.open(tmp_path) as db:
+        assert db.measurements[demo_points.MEASUREMENT].count() == demo_points.DAYS * demo_points.PER_DAY
 
 
 def test_a_demo_stores_records_once_and_finds_the_bad_ones(tmp_path):

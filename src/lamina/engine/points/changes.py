@@ -131,7 +131,8 @@ def _edited(
         return None
     points: list[Point] = []
     kept: list[int] = []
-    for i, old in enumerate(found.batch().points(slot.name)):
+    listed: list[Point] = found.batch().points(slot.name)
+    for i, old in enumerate(listed):
         new = change(old)
         if new is not None:
             points.append(new)

@@ -57,9 +57,12 @@ class Writing(Reading):
         from lamina.points.updates import Update
 
         update = Update(time, measurement, tags, fields, unset_fields, unset_tags)
-        return self._changed(update.applied, query)
+        return self.replace(update.applied, query)
 
-    def _changed(self, change: Callable[[Point], Point | None], query: Query | None) -> int:
+    def replace(self, change: Callable[[Point], Point | None], query: Query | None = None) -> int:
+        """Put `change(point)` in the place of each point for which the query is true (None: all), None leaving it as
+        it is; how many were replaced. As `update` otherwise. `change` must not write to what it is given, and may
+        insert points but not change others."""
         return changes.update(self._store, self._slots(), change, Asked(*asked(query, None, None)))
 
     def remove(self, query: Query | None = None, start: TimeLike | None = None, end: TimeLike | None = None) -> int:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from lamina.engine.points.incoming import Given
     from lamina.engine.points.slot import MeasurementSlot
     from lamina.engine.points.store import PointStore
+    from lamina.points.batch import Grouped
 
 
 class Measurements(Writing):
@@ -57,6 +58,20 @@ class Measurements(Writing):
         from lamina.engine.points.incoming import groups_of
 
         return write.insert(self._store, groups_of(points, self._store.clock.wall_us(), tags, time))
+
+    def insert_groups(self, groups: Sequence[Grouped]) -> int:
+        """Insert columns that somebody made already, all or none; how many points. Each point's place is where it
+        stands among all of the call. Raises InvalidArgument (a name), Unavailable, NoSpace, Closed."""
+        from lamina.engine.points import write
+
+        return write.insert(self._store, groups)
+
+    def replace_all(self, points: Given, *, tags: Sequence[str] | None = None, time: str | None = None) -> int:
+        """Remove all points there are and insert these, at one moment; how many were inserted. As `insert`."""
+        from lamina.engine.points import write
+        from lamina.engine.points.incoming import groups_of
+
+        return write.replace_all(self._store, groups_of(points, self._store.clock.wall_us(), tags, time))
 
     def _slots(self) -> list[MeasurementSlot]:  # type: ignore[valid-type]  # `list` is a method here
         self._store.check_open()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import polars
     import pyarrow
 
+P = TypeVar("P", bound=Point)
 U64 = NDArray[np.uint64]
 OrderBy = Literal["time", "insertion"]
 
@@ -89,26 +90,34 @@ class PointSet:
         return self.batch.time_us
 
     def __iter__(self) -> Iterator[Point]:
-        for first in range(0, self._n, ITERATED):
-            yield from self._points(slice(first, first + ITERATED))
+        return self.each(Point)
 
-    def _points(self, rows: slice) -> list[Point]:
+    def each(self, make: Callable[[], P]) -> Iterator[P]:
+        """As iterating gives them; `make` gives empty points of another class, to be filled."""
+        for first in range(0, self._n, ITERATED):
+            yield from self._points(slice(first, first + ITERATED), make)
+
+    def _points(self, rows: slice, make: Callable[[], P]) -> list[P]:
         batch, _, which = self._load()
         some = batch.take(rows)
         if len(self._parts) == 1:
-            return some.points(self._parts[0].measurement)
-        points = some.points("")
+            return some.points(self._parts[0].measurement, make)
+        points = some.points("", make)
         for point, number in zip(points, which[rows].tolist(), strict=True):
             point._measurement = self._parts[number].measurement
         return points
 
     def points(self) -> list[Point]:
         """All of them as objects. Costs 2 µs each."""
-        return self._points(slice(0, self._n))
+        return self._points(slice(0, self._n), Point)
 
     def __getitem__(self, index: int) -> Point:
-        place = range(self._n)[index]  # IndexError, as of any sequence
-        (point,) = self._points(slice(place, place + 1))
+        return self.point(index, Point)
+
+    def point(self, index: int, make: Callable[[], P]) -> P:
+        """One of them, as `each` gives it. Raises IndexError."""
+        place = range(self._n)[index]  # as of any sequence
+        (point,) = self._points(slice(place, place + 1), make)
         return point
 
     def to_arrow(self) -> pyarrow.Table:
@@ -137,3 +146,8 @@ class PointSet:
     def __repr__(self) -> str:
         names = ", ".join(part.measurement for part in self._parts[:3])
         return f"<lamina.PointSet n={self._n}{f' of {names}' if names else ''}>"
+
+    def _repr_html_(self) -> str:
+        from lamina.notebook import points_html
+
+        return points_html(self)

@@ -184,6 +184,13 @@ class Reading:
             return []
         return [value for value in column.list(_ABSENT) if value is not _ABSENT]
 
+    def latest_time(self) -> int | None:
+        """The greatest time of all points, µs since the epoch; None: there are none. Reads the times of a section or
+        two."""
+        with self._reader() as (sources, seq):
+            found = [search.latest_time(source.state, seq, self._store.open_section) for source in sources]
+        return max((time for time in found if time is not None), default=None)
+
     def timestamps(self) -> list[int]:
         """Times of all points in the order of insertion, µs since the epoch."""
         times: list[int] = self.search(order="insertion").times().tolist()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lamina.catalog.rows import PointSectionRow, SegmentRow
-from lamina.engine.points.publish import InsertNote, Numbering, SectionNote
+from lamina.engine.points.publish import ClearNote, InsertNote, Numbering, SectionNote
 from lamina.engine.points.replay import encode_section
 from lamina.engine.points.slot import MeasurementSlot
 from lamina.errors import NotFound
@@ -43,13 +43,39 @@ def insert(store: PointStore, groups: Sequence[Grouped]) -> int:
     return total
 
 
-def _insert(store: PointStore, slots: Sequence[MeasurementSlot], groups: Sequence[Grouped], total: int) -> None:
+def replace_all(store: PointStore, groups: Sequence[Grouped]) -> int:
+    """Remove all points there are and insert these, at one moment; how many. As `insert`."""
+    groups = [group for group in groups if group.batch.n]
+    total = sum(group.batch.n for group in groups)
+    while True:
+        slots = store.ensure(group.measurement for group in groups)
+        everywhere = store.all()
+        try:
+            with store.locked(everywhere):
+                cleared = [Op(ops.KIND, ops.CLEAR, slot.id, [], ClearNote(slot)) for slot in everywhere]
+                _insert(store, slots, groups, total, cleared)
+            return total
+        except NotFound:  # as in `insert`
+            with store.metadata.lane:
+                pass
+
+
+def _insert(
+    store: PointStore,
+    slots: Sequence[MeasurementSlot],
+    groups: Sequence[Grouped],
+    total: int,
+    before: Sequence[Op] = (),
+) -> None:
+    """`before`: ops that go ahead of these, in one submission with them."""
     if total < store.settings.bulk_points:
         submitted, size = _ops(slots, groups, total)
         if size <= LOG_BYTES:
-            store.submit(submitted).wait()
+            submitted = [*before, *submitted]
+            if submitted:
+                store.submit(submitted).wait()
             return
-    _insert_bulk(store, slots, groups, total)
+    _insert_bulk(store, slots, groups, total, before)
 
 
 def _ops(slots: Sequence[MeasurementSlot], groups: Sequence[Grouped], total: int) -> tuple[list[Op], int]:
@@ -67,7 +93,13 @@ def _ops(slots: Sequence[MeasurementSlot], groups: Sequence[Grouped], total: int
     return submitted, size
 
 
-def _insert_bulk(store: PointStore, slots: Sequence[MeasurementSlot], groups: Sequence[Grouped], total: int) -> None:
+def _insert_bulk(
+    store: PointStore,
+    slots: Sequence[MeasurementSlot],
+    groups: Sequence[Grouped],
+    total: int,
+    before: Sequence[Op],
+) -> None:
     """Write points straight into a segment; SECTION ops of some hundred bytes commit them. Their ordinals are taken
     when writing begins: points that others insert meanwhile come behind them in insertion order."""
     store.check_writable()
@@ -84,7 +116,7 @@ def _insert_bulk(store: PointStore, slots: Sequence[MeasurementSlot], groups: Se
     except BaseException:
         writer.abort()
         raise
-    commit_sections(store, segment, rows, [])
+    commit_sections(store, segment, rows, before)
 
 
 def commit_sections(

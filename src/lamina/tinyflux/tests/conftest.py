@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lamina.tinyflux import CSVStorage, MemoryStorage, TinyFlux, stores
+from lamina.tinyflux import CSVStorage, LaminaStorage, MemoryStorage, TinyFlux, stores
 
 
 class TheirCSV(CSVStorage):
@@ -21,6 +21,11 @@ class TheirMemory(MemoryStorage):
         super().append(items, temporary)
 
 
+class TheirLamina(LaminaStorage):
+    def append(self, items: Any, temporary: bool = False) -> None:
+        super().append(items, temporary)
+
+
 WAYS = {
     "csv list": (CSVStorage, 10**9),
     "csv columns": (CSVStorage, 0),
@@ -28,6 +33,8 @@ WAYS = {
     "memory list": (MemoryStorage, 10**9),
     "memory columns": (MemoryStorage, 0),
     "memory by methods": (TheirMemory, 10**9),
+    "directory": (LaminaStorage, 10**9),
+    "directory by methods": (TheirLamina, 10**9),
 }
 
 
@@ -44,6 +51,8 @@ def new_db(
 
     def make(**kwargs: Any) -> TinyFlux:
         args = (tmp_path / f"{len(made)}.csv",) if issubclass(storage, CSVStorage) else ()
+        if issubclass(storage, LaminaStorage):
+            args = (":memory:",)
         made.append(TinyFlux(*args, storage=storage, **kwargs))
         return made[-1]
 

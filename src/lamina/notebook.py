@@ -1,0 +1,56 @@
+"""What a notebook shows of streams, records and points; the same of those in a directory and those on a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+from itertools import islice
+from typing import Any
+
+from lamina.display import PREVIEW_BYTES, ROWS, WINDOWS, Html, moment, plot, preview, table
+
+RECORD_COLUMNS = ("time", "entry", "size", "content type", "labels", "content")
+
+
+def stream_html(stream: Any) -> str:
+    """Name, unit, number of points and their range, and a plot of all of them."""
+    unit = f" [{escape(stream.unit)}]" if stream.unit else ""
+    title = f"<b>{escape(stream.name)}</b>{unit} in {escape(stream.collection)}<br><code>{stream.uuid}</code>"
+    first, last = stream.earliest(), stream.latest()
+    if first is None or last is None:
+        return f"<div>{title}<br>no points</div>"
+    start, end = first[0], last[0] + 1
+    width = -(-(end - start) // WINDOWS)
+    windows = stream.windows(start, start + width * WINDOWS, width)
+    count, version = int(windows.count.sum()), stream.version
+    span = f"{moment(start // 1000)} to {moment(last[0] // 1000)}"
+    return f"<div>{title}<br>{count:,} points, {span}, version {version}<br>{plot(windows)}</div>"
+
+
+def points_html(points: Any) -> str:
+    """The first points as a table: time, measurement, tags, fields."""
+    shown = list(islice(points, ROWS))
+    tags = list(dict.fromkeys(key for point in shown for key in point.tags))
+    fields = list(dict.fromkeys(key for point in shown for key in point.fields))
+    rows = [
+        (
+            point.time.replace(tzinfo=None).isoformat(" "),
+            point.measurement,
+            *(point.tags.get(key) for key in tags),
+            *(point.fields.get(key) for key in fields),
+        )
+        for point in shown
+    ]
+    columns = ("time", "measurement", *tags, *fields)
+    return table(f"{len(points):,} points", columns, rows, len(points) - len(shown))
+
+
+def records_html(caption: str, records: Iterable[Any], more: int = 0) -> str:
+    """Records as a table, with a preview of each content."""
+    return table(caption, RECORD_COLUMNS, map(_record_row, records), more)
+
+
+def _record_row(record: Any) -> tuple[object, ...]:
+    labels = Html("<br>".join(f"{escape(key)}: {escape(value)}" for key, value in record.labels))
+    shown: object = "" if record.size > PREVIEW_BYTES else preview(record.content_type, record.read())
+    return moment(record.time_us), record.entry, f"{record.size:,}", record.content_type, labels, shown
