@@ -11,6 +11,7 @@ from typing import Any
 from lamina.reduct import attachment, contents, links
 from lamina.reduct.batch import Batch, RecordBatch, v1, v2
 from lamina.reduct.batch.heads import Head
+from lamina.reduct.batch.text import check_value
 from lamina.reduct.connection import SEVERAL_ENTRIES, Connection, value
 from lamina.reduct.error import ReductError
 from lamina.reduct.msg.bucket import (
@@ -128,7 +129,7 @@ class Bucket:
             raise TypeError(f"unknown argument {next(iter(kwargs))!r}: expected labels, content_type")
         time_us = time.time_ns() // 1000 if timestamp is None else unix_timestamp_from_any(timestamp)
         body, size, usual_type = checked(data, content_length)
-        headers = [("Content-Type", content_type or usual_type), *label_headers(labels or {})]
+        headers = [("Content-Type", check_value(content_type or usual_type)), *label_headers(labels or {})]
         path = entry_path(self.name, entry_name)
         await self._http.ask("POST", path, f"ts={time_us}", headers, body, length=size)
 
