@@ -1,104 +1,104 @@
 """An answer's body, cut into the contents of its records.
 
-What fits into memory is read before the first record is handed out; the contents are slices then, copied when they are
-asked for. A longer body is read as far as its reader goes.
+A content of up to 1 MiB is there when its record is handed out: a part of a buffer, copied when it is asked for. A
+longer one is read as far as its reader goes.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
 
 from lamina.reduct.batch.heads import Head
 from lamina.reduct.record import Content, HeldRecord, Record, check_piece, shown
 from lamina.reduct.transport import Lost, Response
 
-HELD_BYTES = 16 << 20
-"""A body up to here is taken as a whole: a batch has 8 MB, and the record that goes beyond them."""
+WHOLE_BYTES = 1 << 20
+"""A body up to here is received before its first record is handed out, and its connection is free from then on. Of a
+longer one records are handed out while the next arrive."""
 
 KEPT_BYTES = 1 << 20
-"""A content up to here is kept if the next record is asked for before it was read; of a longer one the rest is lost."""
+"""A content up to here can be read later, too; of a longer one the rest is lost when the next record is asked for."""
 
 
 async def record(answer: Response, head: Head, *, bodies: bool) -> HeldRecord | StreamedRecord:
-    """The one record of an answer; a short content is read here. Raises Lost."""
-    if not bodies:
-        return HeldRecord(head.time_us, head.entry, head.size, True, head.content_type, head.labels, b"", 0, 0)
-    if head.size > KEPT_BYTES:
+    """The one record of an answer. Raises Lost."""
+    size = head.size if bodies else 0
+    if size > KEPT_BYTES:
         return StreamedRecord(head, True, _Flow(answer))
-    (found,) = _held([head], await answer.pieces(), True, True)
-    return found
+    flow = _Flow(answer, await answer.pieces() if bodies else ())
+    return await flow.held(head, size, True)
 
 
 async def records(answer: Response, heads: Sequence[Head], last: bool, *, bodies: bool) -> AsyncIterator[Record]:
     """The records of an answer, in the order of their contents. `last`: the final one is that of its query;
     `bodies`: there are contents. Closes the answer. Raises Lost."""
     try:
-        total = sum(head.size for head in heads) if bodies else 0
-        if total <= HELD_BYTES:
-            pieces = await answer.pieces() if bodies else ()
+        if not bodies or sum(head.size for head in heads) <= WHOLE_BYTES:
+            flow = _Flow(answer, await answer.pieces() if bodies else ())
             await answer.close()
-            for held in _held(heads, pieces, last, bodies):
-                yield held
-            return
-        flow = _Flow(answer)
+        else:
+            flow = _Flow(answer)
+        final = len(heads) - 1
         for i, head in enumerate(heads):
-            streamed = StreamedRecord(head, last and i == len(heads) - 1, flow)
-            yield streamed
-            await streamed.leave()
+            size = head.size if bodies else 0
+            if size > KEPT_BYTES:
+                streamed = StreamedRecord(head, last and i == final, flow)
+                yield streamed
+                await streamed.leave()
+            else:
+                yield flow.at_hand(head, size, last and i == final) or await flow.held(head, size, last and i == final)
     finally:
         await answer.close()
 
 
-def _held(heads: Sequence[Head], pieces: Sequence[Content], last: bool, bodies: bool) -> Iterator[HeldRecord]:
-    rest = iter(pieces)
-    piece: Content = b""
-    at = 0
-    final = len(heads) - 1
-    for i, (entry, time_us, size, content_type, labels) in enumerate(heads):
-        wanted = size if bodies else 0
-        stop = at + wanted
-        if stop > len(piece):
-            if at == len(piece):
-                piece, at = next(rest, b""), 0
-            if wanted > len(piece) - at:
-                piece, at = _gathered(piece, at, wanted, rest), 0
-            stop = at + wanted
-        yield HeldRecord(time_us, entry, size, last and i == final, content_type, labels, piece, at, stop)
-        at = stop
-
-
-def _gathered(piece: Content, at: int, wanted: int, rest: Iterator[Content]) -> Content:
-    """A buffer that begins with what is left of a piece and holds as many bytes as are wanted. Raises Lost."""
-    parts: list[Content] = [memoryview(piece)[at:]]
-    size = len(piece) - at
-    while size < wanted:
-        more = next(rest, None)
-        if more is None:
-            raise Lost("the answer ended before its last record")
-        parts.append(more)
-        size += len(more)
-    return b"".join(parts)
-
-
 class _Flow:
-    """A body as it comes."""
+    """A body as it comes, or what was received of it."""
 
-    def __init__(self, answer: Response) -> None:
-        self._chunks = answer.chunks()
+    def __init__(self, answer: Response, pieces: Sequence[Content] | None = None) -> None:
+        self._pieces = deque(pieces or ())
+        self._chunks = answer.chunks() if pieces is None else None
         self._chunk: Content = b""
         self._at = 0
+
+    def at_hand(self, head: Head, size: int, last: bool) -> HeldRecord | None:
+        """As `held`, if the content lies in the piece at hand; else None."""
+        start = self._at
+        stop = start + size
+        if stop > len(self._chunk):
+            return None
+        self._at = stop
+        return HeldRecord(head[1], head[0], head[2], last, head[3], head[4], self._chunk, start, stop)
+
+    async def held(self, head: Head, size: int, last: bool) -> HeldRecord:
+        """A record with the next bytes as its content. Raises Lost."""
+        missing = self._at + size - len(self._chunk)
+        if missing > 0:
+            parts: list[Content] = [memoryview(self._chunk)[self._at :]] if self._at < len(self._chunk) else []
+            while missing > 0:
+                parts.append(await self._next())
+                missing -= len(parts[-1])
+            self._chunk, self._at = parts[0] if len(parts) == 1 else b"".join(parts), 0
+        found = self.at_hand(head, size, last)
+        assert found is not None, "there are enough bytes"
+        return found
 
     async def some(self, limit: int) -> Content:
         """The next 1..limit bytes. Raises Lost at the end."""
         if self._at == len(self._chunk):
-            try:
-                self._chunk, self._at = await anext(self._chunks), 0
-            except StopAsyncIteration:
-                raise Lost("the answer ended before its last record") from None
+            self._chunk, self._at = await self._next(), 0
         start, self._at = self._at, min(self._at + limit, len(self._chunk))
         if start == 0 and self._at == len(self._chunk):
             return self._chunk
         return memoryview(self._chunk)[start : self._at]
+
+    async def _next(self) -> Content:
+        if self._pieces:
+            return self._pieces.popleft()
+        if self._chunks is not None:
+            async for chunk in self._chunks:
+                return chunk
+        raise Lost("the answer ended before its last record")
 
 
 class StreamedRecord(Record):
@@ -144,10 +144,7 @@ class StreamedRecord(Record):
         return piece
 
     async def leave(self) -> None:
-        """The next record is asked for: a short content that was not read is kept, of a long one the rest is lost."""
-        if self._left == self.size <= KEPT_BYTES:
-            await self.read_all()
-            return
+        """The next record is asked for: what was not read is passed over."""
         flow, self._flow = self._flow, None
         passed = 0
         while flow is not None and passed < self._left:

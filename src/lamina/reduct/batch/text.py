@@ -24,7 +24,6 @@ def check_value(text: str) -> str:
     return text
 
 
-@lru_cache(4096)
 def quoted(value: str) -> str:
     """A label's value in a batch. Raises ValueError."""
     check_value(value)
@@ -44,7 +43,6 @@ def check_label_name(name: str) -> str:
     return name
 
 
-@lru_cache(1024)
 def check_type(content_type: str) -> str:
     """A content type in a batch. Raises ValueError."""
     if "," in content_type:

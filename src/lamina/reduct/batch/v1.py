@@ -4,6 +4,7 @@ contents by time."""
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from lamina.reduct.batch.heads import Head
 from lamina.reduct.batch.text import check_label_name, check_type, pairs, quoted
@@ -18,10 +19,18 @@ def encode(records: Iterable[HeldRecord], contents: bool = True) -> list[Header]
     """Headers of a request. Without contents sizes are 0. Raises ValueError (a text that cannot be sent)."""
     headers = []
     for record in records:
-        parts = [str(record.size if contents else 0), check_type(record.content_type)]
-        parts += [f"{check_label_name(name)}={quoted(str(value))}" for name, value in record.labels.items()]
-        headers.append((f"{PREFIX}{record.timestamp}", ",".join(parts)))
+        labels = record.labels
+        size = record.size if contents else 0
+        rest = _described(record.content_type, tuple(labels), tuple(map(str, labels.values())))
+        headers.append((f"{PREFIX}{record.timestamp}", f"{size},{rest}"))
     return headers
+
+
+@lru_cache(4096)
+def _described(content_type: str, names: tuple[str, ...], values: tuple[str, ...]) -> str:
+    """What a header says behind the size: much the same for all records of a program."""
+    labels = [f"{check_label_name(name)}={quoted(value)}" for name, value in zip(names, values, strict=True)]
+    return ",".join([check_type(content_type), *labels])
 
 
 def decode(headers: Iterable[Header], entry: str) -> list[Head]:

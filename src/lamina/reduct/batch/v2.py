@@ -154,7 +154,7 @@ def decode(headers: Sequence[Header]) -> list[Head]:
                 else:
                     labels.pop(label, None)
         before[entry] = content_type, labels
-        heads.append(Head(entry, start + since, int(size), content_type, labels))
+        heads.append(tuple.__new__(Head, (entry, start + since, int(size), content_type, labels)))
     return heads
 
 

@@ -1,4 +1,4 @@
-"""A server over HTTP/1.1, by aiohttp: TLS, proxies of the environment, redirects and connections kept open are its.
+"""A server over HTTP/1.1, by aiohttp: TLS, redirects and connections kept open are its.
 
 aiohttp sends some requests again when a kept connection turns out to be closed. Reading on in a query is a GET that is
 not to be repeated: the server may have moved on. So that is switched off here (`_once`), and `lamina.reduct.http`
@@ -30,6 +30,9 @@ LARGE_BYTES = 1 << 20
 CONTINUE_BYTES = 64_000_000
 """Longer ones wait for the server's consent, so that a refusal costs nothing."""
 
+REPEATED = ("GET", "HEAD", "PUT", "DELETE")
+"""Requests that aiohttp would send again."""
+
 HEADERS, HEADER_BYTES = 2048, 1 << 20
 """Taken in an answer: batches have one per record, and labels may be long."""
 
@@ -46,7 +49,9 @@ class HttpTransport:
         session: aiohttp.ClientSession | None = None,
         verify_ssl: bool = True,
     ) -> None:
-        self._url = url
+        base = URL(url)
+        self._place = {"scheme": base.scheme, "authority": base.raw_authority}
+        self._base = base.raw_path.rstrip("/")
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_S)
         self._ssl = verify_ssl
         self._session = session
@@ -62,7 +67,6 @@ class HttpTransport:
             max_line_size=HEADER_BYTES,
             max_field_size=HEADER_BYTES,
             max_headers=HEADERS,
-            trust_env=True,
         )
 
     async def request(
@@ -80,13 +84,13 @@ class HttpTransport:
         try:
             answer = await session.request(
                 method,
-                URL(f"{self._url}{path}?{query}" if query else f"{self._url}{path}", encoded=True),
+                URL.build(**self._place, path=self._base + path, query_string=query, encoded=True),
                 data=given.data(length),
                 headers=fields,
                 timeout=self._timeout,
                 ssl=self._ssl,
                 expect100=length > CONTINUE_BYTES,
-                middlewares=(_Once(),),
+                middlewares=(_Once(),) if method in REPEATED else (),
             )
         except BaseException as error:
             if not self._keep and self._own:
@@ -177,7 +181,17 @@ class HttpResponse:
         await self._release()
 
     async def pieces(self) -> Sequence[Content]:
-        return [chunk async for chunk in self.chunks()]
+        content = self._answer.content
+        found = []
+        if not content.at_eof():
+            with _told():
+                while not content.at_eof():
+                    chunk, _ = await content.readchunk()
+                    if chunk:
+                        found.append(chunk)
+        if self._session is not None:
+            await self._release()
+        return found
 
     async def close(self) -> None:
         if self._answer.content.at_eof():

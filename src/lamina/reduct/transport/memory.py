@@ -16,8 +16,8 @@ from urllib.parse import unquote
 from lamina.reduct.record import Content
 from lamina.reduct.transport import Body, Header, Lost
 
-HELD_BYTES = 16 << 20
-"""Of an answer that nobody reads yet: more than a batch of records, so that one is had without a pause."""
+HELD_BYTES = 4 << 20
+"""Of an answer that nobody reads yet: some of the parts of about 1 MiB in which contents come."""
 
 Message = MutableMapping[str, Any]
 App = Callable[
