@@ -50,7 +50,7 @@ class HttpTransport:
         verify_ssl: bool = True,
     ) -> None:
         base = URL(url)
-        self._place = {"scheme": base.scheme, "authority": base.raw_authority}
+        self._scheme, self._authority = base.scheme, base.raw_authority
         self._base = base.raw_path.rstrip("/")
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_S)
         self._ssl = verify_ssl
@@ -84,7 +84,13 @@ class HttpTransport:
         try:
             answer = await session.request(
                 method,
-                URL.build(**self._place, path=self._base + path, query_string=query, encoded=True),
+                URL.build(
+                    scheme=self._scheme,
+                    authority=self._authority,
+                    path=self._base + path,
+                    query_string=query,
+                    encoded=True,
+                ),
                 data=given.data(length),
                 headers=fields,
                 timeout=self._timeout,
