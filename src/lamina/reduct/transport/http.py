@@ -21,7 +21,7 @@ from lamina.reduct.transport import Body, Header, Lost
 CONNECT_S = 30.0
 """For a connection, where the program sets no timeout of its own."""
 
-READ_BYTES = 1 << 20
+READ_BYTES = 1 << 18
 """Buffered of an answer before its connection is not read for a while."""
 
 LARGE_BYTES = 1 << 20
