@@ -5,6 +5,7 @@ Every test runs in both modes, unless its name says which.
 
 import asyncio
 import contextlib
+import threading
 import urllib.request
 from types import SimpleNamespace
 from uuid import uuid4
@@ -459,7 +460,78 @@ def test_who_shows_no_token_in_a_directory_is_its_owner(tmp_path):
     asyncio.run(main())
 
 
+# Servers
+
+
+def test_a_server_that_is_started_again_in_the_middle_of_a_query(tmp_path, serve):
+    server = serve(folder=tmp_path / "data")
+    port = int(server.address.rpartition(":")[2])
+
+    async def main():
+        async with own_bucket(server.url) as bucket:
+            batch = Batch()
+            for i in range(200):
+                batch.add(i, b"%d" % i)
+            await bucket.write_batch("x", batch)
+            query = bucket.query("x")
+            first = [await anext(query) for _ in range(85)]  # all of the first answer
+            await asyncio.to_thread(server.stop)
+            again = await asyncio.to_thread(lambda: serve(folder=tmp_path / "data", port=port))
+            assert (await fails(anext(query)))[0] in (
+                404,
+                -1,
+            )  # an unknown query, or a kept connection
+            assert [await record.read_all() for record in first] == [b"%d" % i for i in range(85)]
+            assert len(await times(bucket.query("x"))) == 200
+            query = bucket.query("x")
+            for _ in range(85):
+                await anext(query)
+            await asyncio.to_thread(again.stop)
+            assert (await fails(anext(query)))[0] == -1
+            assert (await fails(bucket.write("x", b"", 1000)))[0] == -1
+
+    asyncio.run(main())
+
+
 # Directories
+
+
+def test_the_loop_does_not_open_read_or_close_a_directory(tmp_path, monkeypatch):
+    """Every call on a file is made by another thread."""
+    from lamina.storage import local
+
+    here, calls = [], []
+    for name in ("open", "fsync", "fdatasync", "pread", "preadv", "pwrite", "pwritev", "rename", "unlink", "mkdir"):
+        if hasattr(local.os, name):
+            monkeypatch.setattr(local.os, name, noted(getattr(local.os, name), name, here, calls))
+
+    async def main():
+        here.append(threading.get_ident())
+        async with Client(tmp_path / "data") as client:
+            bucket = await client.create_bucket("b")
+            await bucket.write("x", b"x" * 1000)
+            await bucket.write("x", b"x" * 1_000_000)
+            batch = Batch()
+            for i in range(100):
+                batch.add(i, b"x" * 1000)
+            await bucket.write_batch("x", batch)
+            [await record.read_all() async for record in bucket.query("x")]
+            await bucket.update("x", 5, {"a": "b"})
+            await bucket.remove_query("x", stop=3)
+            await client.info()
+        here.clear()
+
+    asyncio.run(main())
+    assert len(calls) > 20
+    assert [name for name, on_loop in calls if on_loop] == []
+
+
+def noted(function, name, here, calls):
+    def call(*arguments, **keywords):
+        calls.append((name, threading.get_ident() in here))
+        return function(*arguments, **keywords)
+
+    return call
 
 
 def test_clients_share_a_directory_and_the_last_one_closes_it(tmp_path):
