@@ -555,6 +555,27 @@ def test_clients_share_a_directory_and_the_last_one_closes_it(tmp_path):
     asyncio.run(main())
 
 
+def test_first_requests_that_come_together_open_a_directory_once(tmp_path, monkeypatch):
+    from lamina.faces.reduct import app
+
+    made = []
+
+    class Counted(app.Face):
+        def __init__(self, *arguments, **keywords):
+            made.append(self)
+            super().__init__(*arguments, **keywords)
+
+    monkeypatch.setattr(app, "Face", Counted)
+
+    async def main():
+        async with Client(tmp_path / "data") as client:
+            await asyncio.gather(*(client.create_bucket(f"b{i}") for i in range(8)))
+            assert len(await client.list()) == 8
+
+    asyncio.run(main())
+    assert len(made) == 1
+
+
 def test_a_lost_client_gives_its_directory_back(tmp_path):
     import gc
 

@@ -12,6 +12,12 @@
 them to a server or to the HTTP application of this process. So both answer alike. Needs the extra `client`.
 """
 
+try:
+    import pydantic  # noqa: F401  # the first of the extra that is missed
+except ModuleNotFoundError as missing:
+    hint = "lamina.reduct needs more packages: pip install 'lamina[client]'"
+    raise ModuleNotFoundError(hint, name=missing.name) from None
+
 from lamina.reduct.batch import Batch, RecordBatch
 from lamina.reduct.bucket import Bucket
 from lamina.reduct.client import Client

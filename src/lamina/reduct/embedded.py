@@ -70,6 +70,9 @@ class Directory:
         with self._lock:
             if self._closed:
                 raise Lost(CLOSED)
+            made = self._transports.get(loop)
+            if made is not None:  # by a request that came at the same time
+                return made
             if self._lease is None:
                 try:
                     self._lease = Lease(self._path, self._settings)

@@ -58,3 +58,11 @@ async def main():
             pass
 asyncio.run(main())"""
     assert loaded(outside) & HEAVY == {"aiohttp"}
+
+
+def test_without_the_extra_it_says_what_to_install():
+    code = "import sys; sys.modules['pydantic'] = None; import lamina.reduct"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "pip install 'lamina[client]'" in done.stderr

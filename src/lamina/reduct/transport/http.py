@@ -1,8 +1,8 @@
 """A server over HTTP/1.1, by aiohttp: TLS, redirects and connections kept open are its.
 
 aiohttp sends some requests again when a kept connection turns out to be closed. Reading on in a query is a GET that is
-not to be repeated: the server may have moved on. So that is switched off here (`_once`), and `lamina.reduct.http`
-decides.
+not to be repeated: the server may have moved on. So that is switched off here (`_Once`), and `lamina.reduct.connection`
+decides. A session of the program's own is left as it is.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class HttpTransport:
                 timeout=self._timeout,
                 ssl=self._ssl,
                 expect100=length > CONTINUE_BYTES,
-                middlewares=(_Once(),) if method in REPEATED else (),
+                middlewares=(_Once(),) if self._own and method in REPEATED else None,
             )
         except BaseException as error:
             if not self._keep and self._own:
