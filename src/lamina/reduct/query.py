@@ -83,8 +83,8 @@ async def iterate(
 
     A connection that breaks before the first record is made again, with a new query. Later the query cannot be gone on
     with: its records may have been lost on their way."""
+    reader = await _Reader.open(connection, bucket, query)
     try:
-        reader = await _Reader.open(connection, bucket, query)
         answer = await reader.next()
     except Lost:
         reader = await _Reader.open(connection, bucket, query)
