@@ -11,7 +11,7 @@ from lamina.access.bodies import Create, issued_json, parse_create, token_json
 from lamina.access.bootstrap import Provision, bootstrap
 from lamina.access.permissions import Permissions
 from lamina.access.principals import ANONYMOUS_FULL, Principal
-from lamina.access.tokens import DISABLED, Issued, TokenInfo, Tokens
+from lamina.access.tokens import DISABLED, Issued, TokenInfo, Tokens, required_tokens
 
 __all__ = [
     "ANONYMOUS_FULL",
@@ -26,5 +26,6 @@ __all__ = [
     "bootstrap",
     "issued_json",
     "parse_create",
+    "required_tokens",
     "token_json",
 ]

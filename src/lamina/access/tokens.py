@@ -303,6 +303,13 @@ class Tokens:
         self._uses.save(all=True)
 
 
+def required_tokens(db: Database) -> Tokens | None:
+    """The tokens that callers must show; None: the database has none, and everybody may do everything. Reads the
+    catalog."""
+    tokens = Tokens(db)
+    return tokens if tokens.list() else None
+
+
 def _bearer(header_value: str | None) -> str:
     if header_value is None or not header_value.startswith(_SCHEME):
         raise Unauthenticated("No bearer token in request header")

@@ -335,6 +335,9 @@ class Replications:
                     task.note()
                 task.sync()
                 task.queue.close()
+            if all(task.queue.durable_taken == task.queue.taken for task in self._tasks.values()):
+                upkeep = self._db.upkeep  # of a database that others go on with: its log is not kept for these queues
+                upkeep.needs = [need for need in upkeep.needs if need != self.needed_seq]
 
     def tasks(self) -> Sequence[Replication]:
         """By name."""

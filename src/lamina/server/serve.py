@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import uvicorn
 
 import lamina
-from lamina.access import Tokens, bootstrap
+from lamina.access import Tokens, bootstrap, required_tokens
 from lamina.engine.open import LOCK
 from lamina.errors import InvalidArgument, Unavailable
 from lamina.observe import Registry
@@ -354,11 +354,10 @@ def _tokens(db: Database, config: Config) -> Tokens | None:
         return None
     provisions = [provision_of(spec) for spec in config.provisioned.tokens]
     bootstrap(db, config.api_token or None, init_token=config.init_token or None, provisioned=provisions)
-    tokens = Tokens(db)
-    known = len(tokens.list())
-    if known and not config.api_token:
-        log.info("tokens are required (%d in this directory)", known)
-    return tokens if known else None
+    tokens = required_tokens(db)
+    if tokens is not None and not config.api_token:
+        log.info("tokens are required (%d in this directory)", len(tokens.list()))
+    return tokens
 
 
 def _resolve(host: str) -> str:

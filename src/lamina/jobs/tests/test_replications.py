@@ -8,6 +8,7 @@ import pytest
 
 import lamina
 from lamina.errors import AlreadyExists, Conflict, InvalidArgument, NotFound
+from lamina.jobs.queue import ChangeQueue
 from lamina.jobs.sender import Failure, Unreachable
 from lamina.jobs.tests.replicating import SETTINGS, Replicating, Wire, contents, replications, settle
 from lamina.testing import ManualClock
@@ -307,6 +308,24 @@ def test_a_clean_close_leaves_everything_in_the_queue(machine):
     machine.wire.calls.clear()
     settle(machine.jobs)
     assert machine.wire.calls == []
+
+
+def test_queues_that_were_closed_keep_no_log_of_a_database_that_goes_on(machine):
+    machine.jobs.create("r", SETTINGS)
+    write(machine, "e", 1)
+    machine.jobs.close()
+    assert machine.jobs.needed_seq not in machine.db.upkeep.needs
+
+
+def test_queues_that_could_not_be_made_durable_keep_the_log_until_the_end(machine, monkeypatch):
+    def failing(queue):
+        raise OSError("disk")
+
+    machine.jobs.create("r", SETTINGS)
+    write(machine, "e", 1)
+    monkeypatch.setattr(ChangeQueue, "sync", failing)
+    machine.jobs.close()
+    assert machine.jobs.needed_seq in machine.db.upkeep.needs
 
 
 def test_the_queue_of_a_removed_replication_goes(machine):
