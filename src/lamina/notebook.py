@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
 from html import escape
 from itertools import islice
 from typing import Any
 
 from lamina.display import PREVIEW_BYTES, ROWS, WINDOWS, Html, moment, plot, preview, table
+from lamina.errors import NotFound
 
 RECORD_COLUMNS = ("time", "entry", "size", "content type", "labels", "content")
 
@@ -45,9 +46,33 @@ def points_html(points: Any) -> str:
     return table(f"{len(points):,} points", columns, rows, len(points) - len(shown))
 
 
-def records_html(caption: str, records: Iterable[Any], more: int = 0) -> str:
-    """Records as a table, with a preview of each content."""
-    return table(caption, RECORD_COLUMNS, map(_record_row, records), more)
+def record_html(record: Any) -> str:
+    """A record with a preview of its content."""
+    return table("", RECORD_COLUMNS, [_record_row(record)])
+
+
+def entry_html(entry: Any) -> str:
+    """How much is in an entry, and its latest records with a preview of each content."""
+    name = f"{entry.bucket.name}/{entry.name}"
+    try:
+        info = entry.info()
+    except NotFound:
+        return f"<div><b>{escape(name)}</b>: no records</div>"
+    shown = _latest(entry, info)
+    span = f"{moment(info.oldest_record)} to {moment(info.latest_record)}"
+    caption = f"{name}: {info.record_count:,} records, {info.size:,} bytes, {span}"
+    return table(caption, RECORD_COLUMNS, map(_record_row, shown), max(0, info.record_count - len(shown)))
+
+
+def _latest(entry: Any, info: Any) -> list[Any]:
+    """The last records, newest first: sought where they would be if all lay evenly, and further back if not."""
+    whole = info.latest_record - info.oldest_record + 1
+    span = whole * ROWS // max(info.record_count, 1) + 1
+    while True:
+        found = deque(entry.query(max(info.oldest_record, info.latest_record + 1 - span)), ROWS)
+        if len(found) == ROWS or span >= whole:
+            return list(found)[::-1]
+        span *= 16
 
 
 def _record_row(record: Any) -> tuple[object, ...]:

@@ -53,6 +53,23 @@ def test_points_are_a_table_of_all_their_keys() -> None:
     assert EVIL not in shown
 
 
+def test_an_entry_is_a_table_of_its_latest_records_with_previews() -> None:
+    with lamina.open(":memory:") as db:
+        entry = db.buckets.create("b").entry("e")
+        assert "no records" in entry._repr_html_()
+        times = [*range(1, 100), 10**9, 2 * 10**9]  # far from even
+        for time in times:
+            entry.write(b"number %d" % time, time, labels={"part": EVIL}, content_type="text/plain")
+        entry.write(bytes(PREVIEW_BYTES + 1), 3 * 10**9)
+        shown = entry._repr_html_()
+        assert re.findall("number ([0-9]+)", shown) == [str(time) for time in times[:-10:-1]]
+        assert "b/e: 102 records" in shown
+        assert "92 more" in shown
+        assert "65,537" in shown  # too long to be read for a preview
+        assert EVIL not in shown
+        assert "<code>number 7</code>" in entry.read(7)._repr_html_()
+
+
 @pytest.mark.parametrize(
     ("kind", "content", "expected"),
     [

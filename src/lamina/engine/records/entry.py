@@ -66,6 +66,11 @@ class Entry:
     def __repr__(self) -> str:
         return f"<lamina.Entry {self.bucket.name}/{self.name}>"
 
+    def _repr_html_(self) -> str:
+        from lamina.notebook import entry_html
+
+        return entry_html(self)
+
     def info(self) -> EntryInfo:
         """Sizes, counts and times now. Raises NotFound."""
         from lamina.engine.records.bucket import slot_info

@@ -149,6 +149,11 @@ class Record:
     def __repr__(self) -> str:
         return f"<lamina.Record {self.entry} {self.time_us} {self.size} bytes>"
 
+    def _repr_html_(self) -> str:
+        from lamina.notebook import record_html
+
+        return record_html(self)
+
 
 def materialize(store: RecordStore, slot: EntrySlot, seq: int, batch: Batch, names: Set[str] | None) -> list[Record]:
     """Records of rows, as of a seq. `names`: of the labels that are told of; None: all."""
