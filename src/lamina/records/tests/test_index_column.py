@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -45,6 +46,21 @@ def column_through(numbers, **how):
         lambda out: column.write_column(out, values, **how), lambda cursor: column.read_column(cursor, len(values))
     )
     return described, described.decode(data)
+
+
+def bytes_of(numbers, few_rows, **how):
+    blobs = MemoryBlobs()
+    out = SegmentWriter(blobs, "x", id=1, kind="records", database_id=bytes(16), epoch=1)
+    with mock.patch.object(column, "FEW_ROWS", few_rows):
+        described = column.write_column(out, np.array(numbers, np.uint64), **how)
+    out.finish()
+    return described, blobs.read("x", [(0, blobs.size("x"))])
+
+
+@given(st.lists(NUMBERS, min_size=1, max_size=70), st.booleans(), st.booleans())
+def test_few_rows_are_written_as_many_are(numbers, signed, steps):
+    how = {"signed": signed, "steps": steps}
+    assert bytes_of(numbers, 100, **how) == bytes_of(numbers, 0, **how)
 
 
 @given(st.lists(NUMBERS, min_size=1, max_size=300), st.booleans(), st.booleans())
