@@ -189,20 +189,32 @@ class Values:
             return np.full(self.n, found, np.uint64)
         return found.astype(np.uint64, copy=False)
 
-    def codes(self) -> NDArray[np.int32]:
-        """The whole column as i32, the caller's own; what does not fit wraps."""
+    def codes(self, less: int) -> NDArray[np.int32]:
+        """The whole column less a number, as i32; what does not fit wraps. Not to be changed: where all are alike it is
+        one number that stands for all."""
+        if self._narrow is None and not self._step:
+            return np.broadcast_to(_wrapped(int(self._base) - less), self.n)
         if self._narrow is None:
-            return self.all().astype(np.int32)
-        codes = self._narrow.astype(np.int32)
-        if self._base:
-            codes += np.uint32(int(self._base) & 0xFFFFFFFF).astype(np.int32)
-        return codes
+            codes = self.all().astype(np.int32)
+            codes -= _wrapped(less)
+            return codes
+        return np.add(self._narrow, _wrapped(int(self._base) - less), dtype=np.int32, casting="unsafe")
+
+    def smallest(self) -> int:
+        """Of one row at least; wraps as the column does."""
+        if self._narrow is None:
+            return int(self.all().min()) if self._step else int(self._base)
+        return (int(self._narrow.min()) + int(self._base)) & _MASK
 
     def largest(self) -> int:
         """0 of none; wraps as the column does."""
         if self._narrow is None:
             return int(self.all().max(initial=0)) if self._step else int(self._base)
         return (int(self._narrow.max(initial=0)) + int(self._base)) & _MASK
+
+
+def _wrapped(number: int) -> np.int32:
+    return np.uint32(number & 0xFFFFFFFF).astype(np.int32)
 
 
 class Column(NamedTuple):

@@ -80,7 +80,10 @@ def test_progressions_take_nothing(first, step, n):
     described, values = column_through(numbers, steps=True)
     assert described.bits == 0
     assert values.all().tolist() == numbers
-    assert values.codes().tolist() == np.array(numbers, np.uint64).astype(np.int32).tolist()
+    for less in (0, 1):
+        expected = (np.array(numbers, np.uint64) - np.uint64(less)).astype(np.int32)
+        assert values.codes(less).tolist() == expected.tolist()
+    assert values.smallest() == min(numbers)
     assert values.nbytes == 0
 
 
