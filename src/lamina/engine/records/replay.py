@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lamina.engine.records import singles
 from lamina.engine.records.entry_slot import EntrySlot
 from lamina.engine.records.publish import AppendNote, EvictNote, LabelsNote, RemoveNote, SealedRows, SealedVictim
 from lamina.engine.records.store import Replayed
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 RUN_ROWS = 65_536
 """Rows gathered before they are applied: bounds what a run takes in memory."""
 
-
-LEAST_SINGLES = 32
-"""APPENDs of one record behind one another from which columns are cheaper than one by one."""
 
 FEW_REMOVED = 64
 """Records up to which a REMOVE op looks for each; for more it goes through the sections they may be in."""
@@ -119,64 +117,18 @@ class RecordReplay:
     def _apply_ops(self, slot: EntrySlot, columns: Sequence[NDArray[Any]], raw: NDArray[np.uint8]) -> None:
         """Ops of one entry: long runs of APPENDs of one record, of which a log of single writes consists, as columns at
         1 µs an op; the others one by one at 4."""
-        seqs = columns[1]
-        first = int(seqs.searchsorted(np.uint64(slot.state.seq), side="right"))
-        single = np.zeros(len(seqs), np.bool_)
-        if not slot.meta:
-            single[first:] = _singles(*(column[first:] for column in columns), raw)  # type: ignore[call-arg]
-        for begin, stop in _stretches(single):
-            if stop - begin < LEAST_SINGLES:
-                single[begin:stop] = False
+        types, seqs, begins, lengths, positions = columns
+        done = int(seqs.searchsorted(np.uint64(slot.state.seq), side="right"))
         data = memoryview(raw)  # type: ignore[arg-type]
-        for begin, stop in _stretches(single) if single.any() else ():
-            self._apply_entry(slot, [column[first:begin].tolist() for column in columns], data)
-            for at in range(begin, stop, RUN_ROWS):
-                self._apply_singles(slot, [column[at : min(at + RUN_ROWS, stop)] for column in columns], raw)
-            first = stop
-        self._apply_entry(slot, [column[first:].tolist() for column in columns], data)
-
-    def _apply_singles(self, slot: EntrySlot, columns: Sequence[NDArray[Any]], raw: NDArray[np.uint8]) -> None:
-        """APPENDs of one record each; those with the same limits of blocks together."""
-        _, seqs, begins, _, positions = columns
-        heads = raw.view(np.uint32)
-        size, high, records = (heads[begins // 4 + place] for place in (4, 5, 6))
-        changes = (size[1:] != size[:-1]) | (high[1:] != high[:-1]) | (records[1:] != records[:-1])
-        edges = [0, *(np.flatnonzero(changes) + 1).tolist(), len(seqs)]
-        for first, stop in itertools.pairwise(edges):
-            limits = BlockLimits(int(size[first]) + (int(high[first]) << 32), int(records[first]))
-            part = slice(first, stop)
-            tables = heads[begins[part] // 4 + 3].astype(np.int64)
-            self._put_singles(slot, (seqs[part], begins[part], positions[part], tables), limits, raw)
-
-    def _put_singles(
-        self,
-        slot: EntrySlot,
-        columns: tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
-        limits: BlockLimits,
-        raw: NDArray[np.uint8],
-    ) -> None:
-        seqs, begins, positions, sizes = columns
-        words = raw.view(np.uint64)
-        rows_at = (begins + ops.HEAD.size) // 8
-        rows: Rows = words[rows_at[:, None] + np.arange(ROW.itemsize // 8)].view(ROW).ravel()
-        if (rows["set"] != 0).any() or (rows["type"] != 0).any():
-            raise _not_in_it()
-        set_ids: dict[LabelSet, int] = {}
-        type_ids: dict[str, int] = {}
-        tables_at = rows_at + ROW.itemsize // 8
-        for size in np.unique(sizes).tolist():
-            mine = np.flatnonzero(sizes == size)
-            tables = words[tables_at[mine][:, None] + np.arange(size // 8)].tobytes()
-            keys = [tables[at : at + size] for at in range(0, len(tables), size)]
-            known: dict[bytes, tuple[int, int]] = {}
-            for key in set(keys):
-                (labels,), (type,) = self._decoded((key, 1, 1))
-                known[key] = set_ids.setdefault(labels, len(set_ids)), type_ids.setdefault(type, len(type_ids))
-            numbers = np.array([known[key] for key in keys], np.uint32)
-            rows["set"][mine], rows["type"][mine] = numbers[:, 0], numbers[:, 1]
-        rows["seq"] = seqs
-        bases = (positions + (ops.HEAD.size + ROW.itemsize) + sizes).astype(np.uint64)
-        self._put(slot, rows, bases, (list(set_ids), list(type_ids)), limits, (int(seqs[0]), int(seqs[-1])))
+        found = [] if slot.meta else singles.stretches(types, begins, lengths, raw, done)
+        for first, stop in found:
+            self._apply_entry(slot, [column[done:first].tolist() for column in columns], data)
+            for at in range(first, stop, RUN_ROWS):
+                part = slice(at, min(at + RUN_ROWS, stop))
+                for run in singles.read(seqs[part], begins[part], positions[part], raw, self._decoded):
+                    self._put(slot, *run)
+            done = stop
+        self._apply_entry(slot, [column[done:].tolist() for column in columns], data)
 
     def _apply_entry(self, slot: EntrySlot, columns: Sequence[Sequence[int]], data: memoryview) -> None:
         run = _Run()
@@ -414,31 +366,6 @@ def _among(source: Source, times: NDArray[np.uint64]) -> NDArray[np.intp]:
     return found
 
 
-def _singles(
-    types: NDArray[np.uint8],
-    _: NDArray[np.uint64],
-    begins: NDArray[np.int64],
-    lengths: NDArray[np.int64],
-    __: NDArray[np.int64],
-    raw: NDArray[np.uint8],
-) -> NDArray[np.bool_]:
-    """Which ops are APPENDs of one record with tables of their own, as long as they say."""
-    fixed = ops.HEAD.size + ROW.itemsize
-    found: NDArray[np.bool_] = (types == ops.APPEND) & (lengths > fixed)
-    heads, at = raw.view(np.uint32), np.where(found, begins // 4, 0)
-    for place in range(3):  # rows, label sets, content types
-        found &= heads[at + place] == 1
-    tables = heads[at + 3].astype(np.int64)
-    found &= (tables > 0) & (tables % 8 == 0) & (fixed + tables <= lengths)
-    return found
-
-
-def _stretches(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """[begin, end) of each run of true ones."""
-    edges = np.flatnonzero(np.diff(mask, prepend=False, append=False)).tolist()
-    return list(zip(edges[::2], edges[1::2], strict=True))
-
-
 def _numbers(ids: dict, table: Sequence) -> NDArray[np.uint32] | int:  # type: ignore[type-arg]
     if len(table) == 1:
         number: int = ids.setdefault(table[0], len(ids))
@@ -452,7 +379,7 @@ def _renumbered(
     """Numbers of each op's own table as those of the run's."""
     if all(isinstance(table, int) for table in tables):
         if numbers.any():
-            raise _not_in_it()
+            raise singles.not_in_it()
         return np.repeat(np.array(tables, np.uint32), counts)
     found = np.empty(len(numbers), np.uint32)
     at = 0
@@ -460,15 +387,11 @@ def _renumbered(
         part = numbers[at : at + count]
         if isinstance(table, int):
             if part.any():
-                raise _not_in_it()
+                raise singles.not_in_it()
             found[at : at + count] = table
         else:
             if count and int(part.max()) >= len(table):
-                raise _not_in_it()
+                raise singles.not_in_it()
             found[at : at + count] = table[part]
         at += count
     return found
-
-
-def _not_in_it() -> Corrupt:
-    return Corrupt("APPEND op whose rows name label sets or content types that are not in it")

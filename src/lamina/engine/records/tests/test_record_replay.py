@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lamina import errors
-from lamina.engine.records import replay
+from lamina.engine.records import replay, singles
 from lamina.engine.records.entry import NewRecord
 from lamina.records import ops
 from lamina.records.row import ROW
@@ -57,7 +57,7 @@ def test_single_writes_among_others(machine, seed, monkeypatch):
             machine.db.flush()
     before = told(machine.db)
     for least in (1, 1 << 30, 3):
-        monkeypatch.setattr(replay, "LEAST_SINGLES", least)
+        monkeypatch.setattr(singles, "LEAST", least)
         monkeypatch.setattr(replay, "RUN_ROWS", rng.choice([2, 7, 65_536]))
         machine.kill()
         after = told(machine.db)
@@ -66,7 +66,7 @@ def test_single_writes_among_others(machine, seed, monkeypatch):
 
 @pytest.mark.parametrize("least", [1, 1 << 30])
 def test_rows_that_name_what_is_not_in_the_op_are_corrupt(machine, entry, least, monkeypatch):
-    monkeypatch.setattr(replay, "LEAST_SINGLES", least)
+    monkeypatch.setattr(singles, "LEAST", least)
     entry.write(b"x", 1)
     append = ops.append_parts
     wrong = "set" if least == 1 else "type"
