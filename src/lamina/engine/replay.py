@@ -60,6 +60,11 @@ GATHER_POINTS = 65_536
 small."""
 
 
+ALONE = 16 << 20
+"""A frame of so many bytes is a batch of its own: to put it behind another would copy it, and memory that is touched
+for the first time is most of what opening a log costs."""
+
+
 class Replay:
     """One pass over the log at open."""
 
@@ -326,6 +331,12 @@ def _batches(frames: Iterable[ReplayFrame], limit: int) -> Iterator[list[ReplayF
     size = 0
     for frame in frames:
         if not len(frame.ops):
+            continue
+        if len(frame.body) >= ALONE:
+            if batch:
+                yield batch
+            yield [frame]
+            batch, size = [], 0
             continue
         batch.append(frame)
         size += len(frame.body)

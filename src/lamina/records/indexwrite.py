@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lamina.records.column import U64, bits_of, write_column
+from lamina.records.column import FEW_ROWS, U64, bits_of, write_column
 from lamina.records.labels import LabelSet
 from lamina.records.labelwrite import write_labels
 from lamina.records.place import follow, footprints
@@ -113,6 +113,11 @@ def _in_use(numbers: NDArray[np.uint32], size: int) -> tuple[NDArray[np.int64] |
     """The numbers that occur, in order of appearance, and for each row the place of its own among them; None: row i
     has the i-th."""
     n = len(numbers)
+    if n <= FEW_ROWS:
+        found = {number: place for place, number in enumerate(dict.fromkeys(numbers.tolist()))}
+        if len(found) == n:
+            return None, list(found)
+        return np.array([found[number] for number in numbers.tolist()], np.int64), list(found)
     first = np.full(size, n)
     first[numbers[::-1]] = np.arange(n - 1, -1, -1)  # the first of equal numbers is written last
     used = np.flatnonzero(first < n)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamina.errors import Corrupt, UnknownFormat
-from lamina.records.column import Column, read_column
+from lamina.records.column import Column, Values, read_column
 from lamina.records.labels import LabelColumn, LabelSet
 from lamina.records.labelwrite import DECIMALS, EVERYWHERE, FLOATS, FRESH, GROUP_PAIRS, MOST_DIGITS, NO_NUMBERS
 from lamina.records.numbers import Floats, numbers_of
@@ -38,15 +38,17 @@ class Dense(NamedTuple):
         wanted = [self.values.stored, self.codes.stored] + ([] if numbers is None else [numbers])
         found = fetch(blobs, object, wanted)
         values = self.values.decode(found[0], object)
-        codes = self.codes.decode(found[1]).codes()
+        column = self.codes.decode(found[1])
         if self.flags & FRESH:
-            codes = _appeared(codes)
+            codes = _appeared(column)
+            low, high = int(codes.min()), int(codes.max())
         else:
-            codes -= 1
-        if int(codes.min()) < -1 or int(codes.max()) >= len(values):
+            codes = column.codes(1)
+            low, high = column.smallest() - 1, column.largest() - 1  # of the narrow numbers: a quarter of the bytes
+        if low < -1 or high >= len(values):
             raise Corrupt(
                 f"{object}: offset {self.codes.stored.offset}: codes of label {self.name!r:.80}: "
-                f"expected -1..{len(values) - 1}, found {int(codes.min())}..{int(codes.max())}"
+                f"expected -1..{len(values) - 1}, found {low}..{high}"
             )
         return LabelColumn(codes, values, self._numbers(found[2] if numbers is not None else b""))
 
@@ -63,8 +65,9 @@ class Dense(NamedTuple):
         return 4 * self.codes.n + 8 * self.values.n + self.values.nbytes
 
 
-def _appeared(codes: NDArray[np.int32]) -> NDArray[np.int32]:
+def _appeared(column: Values) -> NDArray[np.int32]:
     """From 0 absent, 1 the next value, else the value two below."""
+    codes = column.codes(0).copy()
     fresh = codes == 1
     absent = codes == 0
     codes -= 2

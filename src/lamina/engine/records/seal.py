@@ -54,6 +54,24 @@ class _Work(NamedTuple):
     amended: dict[int, Amended]  # by section id
 
 
+class _Picked(NamedTuple):
+    """Rows of a tail that go into sections, by (time, seq)."""
+
+    kept: NDArray[np.intp]  # which of the tail
+    rows: Rows  # copies
+    died: NDArray[np.uint64]
+
+
+def _pick(state: EntryState, pins: Sequence[int]) -> _Picked:
+    """What somebody sees: now, or as of a pin."""
+    tail, n = state.tail, state.n
+    rows = tail.rows[:n]
+    died = np.where(tail.died[:n] > np.uint64(state.seq), np.uint64(FOREVER), tail.died[:n])
+    kept = np.flatnonzero(~visible_dead(rows["seq"], died, pins))
+    kept = kept[np.lexsort((rows["seq"][kept], rows["time"][kept]))]
+    return _Picked(kept, rows[kept], died[kept])
+
+
 def place_bytes(segment: int, placed: tuple[int, int, int]) -> bytes:
     """The address of a block just appended to a segment."""
     offset, length, crc = placed
@@ -93,10 +111,9 @@ class RecordSealer:
             writer = self.writer()
             files: set[int] = set()
             try:
-                works = [
-                    self._write(bucket, slot, state, pins, writer, files)
-                    for slot, state in zip(due, states, strict=True)
-                ]
+                picked = [_pick(state, pins) for state in states]
+                self._move_in(bucket, [each.rows for each in picked], files)
+                works = [self._write(*each, pins, writer) for each in zip(due, states, picked, strict=True)]
                 store.payloads.sync(files)
                 row = self._finish(writer, works)
                 self._commit(works, row, files)
@@ -120,23 +137,10 @@ class RecordSealer:
         )
 
     def _write(
-        self,
-        bucket: Bucket,
-        slot: EntrySlot,
-        state: EntryState,
-        pins: Sequence[int],
-        writer: SegmentWriter,
-        files: set[int],
+        self, slot: EntrySlot, state: EntryState, picked: _Picked, pins: Sequence[int], writer: SegmentWriter
     ) -> _Work:
         store = self._store
-        tail, n = state.tail, state.n
-        rows = tail.rows[:n]
-        died = np.where(tail.died[:n] > np.uint64(state.seq), np.uint64(FOREVER), tail.died[:n])
-        kept = np.flatnonzero(~visible_dead(rows["seq"], died, pins))
-        kept = kept[np.lexsort((rows["seq"][kept], rows["time"][kept]))]
-        rows = rows[kept]
-        died = died[kept]
-        self._move_in(bucket, rows, files)
+        tail, (kept, rows, died) = state.tail, picked
         made: list[RecordSectionRow] = []
         starts = list(range(0, len(kept), MOST_ROWS))
         sets, types = list(tail.sets), list(tail.types)
@@ -151,9 +155,11 @@ class RecordSealer:
                 amended[section.row.id] = amend(store, section, pins, begins, writer)
         return _Work(slot, state, kept, rows, made, starts, amended)
 
-    def _move_in(self, bucket: Bucket, rows: Rows, files: set[int]) -> None:
-        """Move contents out of the log; `where` and `file` of the rows become final."""
+    def _move_in(self, bucket: Bucket, parts: Sequence[Rows], files: set[int]) -> None:
+        """Move contents out of the log, those of all entries behind one another; `where` and `file` of the rows become
+        final."""
         store = self._store
+        rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
         inline = np.flatnonzero((rows["file"] == 0) & (rows["size"] > 0))
         empty = np.flatnonzero((rows["file"] == 0) & (rows["size"] == 0))
         if len(inline):
@@ -163,6 +169,11 @@ class RecordSealer:
             rows["where"][inline] = where
         if len(empty):
             rows["where"][empty] = 0
+        at = 0
+        for part in parts if len(parts) > 1 else ():
+            for field in ("file", "where"):
+                part[field] = rows[field][at : at + len(part)]
+            at += len(part)
 
     def section(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from lamina.storage.segment import SegmentWriter
 
 U64 = NDArray[np.uint64]
+
+
+FEW_ROWS = 64
+"""Rows up to which Python's integers are faster than calls of NumPy."""
 
 
 class Amended(NamedTuple):
@@ -50,6 +55,12 @@ def footprint(rows: Rows) -> U64:
 def living_files(rows: Rows) -> dict[int, int]:
     """Bytes of these rows per payload file."""
     sizes = footprint(rows)
+    if len(rows) <= FEW_ROWS:
+        living: dict[int, int] = {}
+        for file, size in zip(rows["file"].tolist(), sizes.tolist(), strict=True):
+            if file:
+                living[file] = living.get(file, 0) + size
+        return living
     return {file: int(sizes[rows["file"] == file].sum()) for file in np.unique(rows["file"]).tolist() if file}
 
 
@@ -59,6 +70,8 @@ def blocks_of_rows(rows: Rows, begins: U64) -> bytes:
         none = np.empty(0, np.uint64)
         return encode_blocks(none, np.empty(0, np.uint32), none, none)
     times: U64 = rows["time"]
+    if len(rows) <= FEW_ROWS:
+        return _blocks_of_few(rows, begins)
     at = begins.searchsorted(times, side="right")
     known = np.append(begins, np.uint64(0))  # at == 0: a block that was emptied meanwhile; its first record stands in
     starts = np.where(at > 0, known[at - 1], times[0])
@@ -67,6 +80,22 @@ def blocks_of_rows(rows: Rows, begins: U64) -> bytes:
     content = np.add.reduceat(rows["size"], firsts)
     meta = np.add.reduceat(rows["meta"].astype(np.uint64), firsts)
     return encode_blocks(starts[firsts].astype(np.uint64), records, content, content + meta)
+
+
+def _blocks_of_few(rows: Rows, begins: U64) -> bytes:
+    """The same by Python's integers: a third of the time for the dozen rows of a small tail."""
+    known = begins.tolist()
+    held: dict[int, list[int]] = {}
+    oldest = int(rows["time"][0])
+    for time, size, meta in rows[["time", "size", "meta"]].tolist():
+        at = bisect_right(known, time)
+        sums = held.setdefault(known[at - 1] if at else oldest, [0, 0, 0])
+        sums[0] += 1
+        sums[1] += size
+        sums[2] += size + meta
+    columns = zip(*held.values(), strict=True)
+    records, content, sizes = (np.array(column, np.uint64) for column in columns)
+    return encode_blocks(np.array(list(held), np.uint64), records.astype(np.uint32), content, sizes)
 
 
 def make_row(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -47,6 +48,21 @@ def column_through(numbers, **how):
     return described, described.decode(data)
 
 
+def bytes_of(numbers, few_rows, **how):
+    blobs = MemoryBlobs()
+    out = SegmentWriter(blobs, "x", id=1, kind="records", database_id=bytes(16), epoch=1)
+    with mock.patch.object(column, "FEW_ROWS", few_rows):
+        described = column.write_column(out, np.array(numbers, np.uint64), **how)
+    out.finish()
+    return described, blobs.read("x", [(0, blobs.size("x"))])
+
+
+@given(st.lists(NUMBERS, min_size=1, max_size=70), st.booleans(), st.booleans())
+def test_few_rows_are_written_as_many_are(numbers, signed, steps):
+    how = {"signed": signed, "steps": steps}
+    assert bytes_of(numbers, 100, **how) == bytes_of(numbers, 0, **how)
+
+
 @given(st.lists(NUMBERS, min_size=1, max_size=300), st.booleans(), st.booleans())
 def test_columns_come_back(numbers, signed, steps):
     described, values = column_through(numbers, signed=signed, steps=steps)
@@ -64,7 +80,10 @@ def test_progressions_take_nothing(first, step, n):
     described, values = column_through(numbers, steps=True)
     assert described.bits == 0
     assert values.all().tolist() == numbers
-    assert values.codes().tolist() == np.array(numbers, np.uint64).astype(np.int32).tolist()
+    for less in (0, 1):
+        expected = (np.array(numbers, np.uint64) - np.uint64(less)).astype(np.int32)
+        assert values.codes(less).tolist() == expected.tolist()
+    assert values.smallest() == min(numbers)
     assert values.nbytes == 0
 
 
