@@ -83,15 +83,18 @@ def test_an_answer_is_what_its_parts_are(length, size):
         assert "connection" not in answer.headers
 
 
-def test_parts_are_not_overwritten_before_a_slow_reader_has_them():
+@pytest.mark.parametrize("size", [MIB, 100_000])
+def test_parts_are_not_overwritten_before_a_slow_reader_has_them(size):
     body = content(40 * MIB)
 
     async def main():
-        async with wired(sending(body)) as server:
+        async with wired(sending(body, size)) as server:
             wire = await server.connect()
+            wire.writer.transport.pause_reading()
             wire.send(GET)
-            await until(lambda: server.connection.flow.write_paused)
+            await until(lambda: server.connection.transport.get_write_buffer_size())
             await settled()
+            wire.writer.transport.resume_reading()
             return await wire.answer(), server.connection.transport.get_write_buffer_limits()
 
     answer, limits = run(main())
