@@ -26,7 +26,7 @@ async def write(call: Call) -> None:
     if announced is not None and announced != run.size:
         raise InvalidArgument(UNEQUAL)
     bucket = call.face.db.buckets.find(call.values[0])
-    results = await store_batch(call, bucket, [run])
+    results = await store_batch(call, bucket, [run] if run.times else [])
     await _answer(call, run.times, results)
 
 

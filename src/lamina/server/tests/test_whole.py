@@ -252,7 +252,7 @@ def test_a_batch_whose_commit_fails():
 
     taken, answers = both(script)
     assert statuses(answers) == [507, 507, 200]
-    assert taken == 3
+    assert taken == 2  # times that were claimed once need a closer look
 
 
 REFUSED = {
