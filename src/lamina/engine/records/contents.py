@@ -49,7 +49,8 @@ def _lay(log: Log, source: Positions, length: Positions, target: Positions) -> b
     order = np.argsort(source, kind="stable")
     source, length, target = source[order], length[order], target[order]
     ends = source + length
-    joined = (source[1:] == ends[:-1]) & (target[1:] == target[:-1] + length[:-1])  # both here and there
+    # Joined both here and there: never across files, each of which begins with a header.
+    joined = (source[1:] == ends[:-1]) & (target[1:] == target[:-1] + length[:-1])
     first = np.flatnonzero(np.concatenate(([True], ~joined)))
     last = np.concatenate((first[1:], [len(source)])) - 1
     _copy(log, laid, source[first], ends[last], target[first])
