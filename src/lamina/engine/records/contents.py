@@ -40,7 +40,7 @@ def _lay(log: Log, source: Positions, length: Positions, target: Positions) -> b
     """Copy contents from the log to offsets of a buffer that ends, aligned, behind the last of them."""
     size = int(target[-1] + length[-1])
     size += -size % ALIGNMENT
-    if np.array_equal(source - source[0], target) and size == target[-1] + length[-1]:
+    if size == int(length.sum()) and np.array_equal(source - source[0], target):
         try:
             return log.read(int(source[0]), size)
         except NotFound:  # it goes on in the next file
