@@ -11,9 +11,6 @@ from numpy.typing import NDArray
 
 from lamina.records.labels import LabelSet
 
-_VARINTS = np.array([1 << 7 * i for i in range(1, 10)], np.uint64)
-"""The smallest number of each length but the first."""
-
 
 def varint_length(number: int) -> int:
     """Bytes of a protobuf varint."""
@@ -50,14 +47,14 @@ def time_length(time_us: int) -> int:
     return inner
 
 
-def time_lengths(times: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """`time_length` of many."""
-    seconds, micros = np.divmod(times, np.uint64(1_000_000))
-    lengths = np.searchsorted(_VARINTS, seconds, "right") + np.searchsorted(_VARINTS, micros * np.uint64(1000), "right")
-    lengths += 6  # the message's tag and length; a tag and a byte for each of its fields
-    lengths -= 2 * (seconds == 0)
-    lengths -= 2 * (micros == 0)
-    return lengths
+def time_lengths(times: NDArray[np.uint64]) -> NDArray[np.int64] | int:
+    """`time_length` of ascending times; one number where it is the same for all."""
+    if len(times):
+        first, last = int(times[0]), int(times[-1])
+        length = time_length(first)
+        if first // 1_000_000 == last // 1_000_000 and length == time_length(last):
+            return length  # within a second it grows with the time
+    return np.array([time_length(time_us) for time_us in times.tolist()], np.int64)
 
 
 def base_length(time_us: int, labels: LabelSet, content_type: str) -> int:

@@ -131,8 +131,8 @@ class App:
 
     def _is_plain(self, scope: Scope, memo: dict[str, Any]) -> bool:
         """Whether these headers pass unchanged; remembered with them if so."""
-        fields = dict(scope["headers"])
-        plain = LONG_WAY.isdisjoint(fields) and self._check(scope, fields) is None
+        fields = memo["fields"]
+        plain = not any(name in fields for name in LONG_WAY) and self._check(scope, fields) is None
         if plain:
             memo["plain"] = True
         return plain

@@ -25,7 +25,8 @@ _PLAIN = bytes(set(range(0x21, 0x7F)) - set(b'#"<>\\^`{|}'))
 
 
 class Head:
-    """Header lines, parsed. `memo` is for whatever follows from them alone: it lives as long as they are known."""
+    """Header lines, parsed. `memo` is for whatever follows from them alone, and lives as long as they are known; it
+    begins with `fields`."""
 
     __slots__ = ("fields", "headers", "length", "memo")
 
@@ -33,7 +34,7 @@ class Head:
         self.headers = headers  # in their order, names in lower case
         self.fields = fields  # by name, the last one of a name
         self.length = length  # of the body
-        self.memo: dict[str, Any] = {}
+        self.memo: dict[str, Any] = {"fields": fields}
 
 
 class Request(NamedTuple):

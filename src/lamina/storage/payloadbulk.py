@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lamina.storage.files import Buffer
 from lamina.storage.payloadfile import ALIGNMENT, FIRST, OPEN_FILES, PARTS, WRITEBACK, PayloadFile, aligned
@@ -15,6 +18,13 @@ SPAN = 1 << 20
 """Bytes that are written by one call."""
 
 _PADDING = [bytes(n) for n in range(ALIGNMENT)]
+
+
+class Laid(NamedTuple):
+    """Contents as they will lie in a file: behind one another, each at a multiple of ALIGNMENT."""
+
+    data: Buffer  # a multiple of ALIGNMENT long
+    lengths: NDArray[np.uint64]  # of the contents, at most CHUNK each
 
 
 class Bulk:
@@ -34,20 +44,45 @@ class Bulk:
         self._pending = 0  # their bytes
         self._started = 0  # written back up to here
 
+    def add_laid(self, laid: Laid) -> None:
+        """`add` of each of them, at the cost of one."""
+        data, lengths = laid
+        size = len(data)
+        if FIRST + size > self._file_bytes:  # no file holds them all
+            view, at = memoryview(data), 0
+            for length in lengths.tolist():
+                self.add([view[at : at + length]])
+                at += aligned(length)
+            return
+        file = self._ready(size)
+        spaces = (lengths + np.uint64(ALIGNMENT - 1)) & ~np.uint64(ALIGNMENT - 1)
+        starts = np.cumsum(spaces) - spaces + np.uint64(file.end + self._pending)
+        self.files += [file.id] * len(lengths)
+        self.wheres += starts.tolist()
+        self._append([data], size)
+
     def add(self, parts: Sequence[Buffer]) -> None:
         length = sum(part.nbytes if isinstance(part, memoryview) else len(part) for part in parts)
+        file = self._ready(length)
+        self.files.append(file.id)
+        self.wheres.append(file.end + self._pending)
+        space = aligned(length)
+        if space != length:
+            parts = [*parts, _PADDING[space - length]]
+        self._append(parts, space)
+
+    def _ready(self, length: int) -> PayloadFile:
+        """The file that so many bytes go into."""
         file = self._file
         if file is None or self._over(file, length):
             self.flush()
             self.give_back()
             file = self._take(length)
-        self.files.append(file.id)
-        self.wheres.append(file.end + self._pending)
-        space = aligned(length)
+        return file
+
+    def _append(self, parts: Sequence[Buffer], size: int) -> None:
         self._parts += parts
-        if space != length:
-            self._parts.append(_PADDING[space - length])
-        self._pending += space
+        self._pending += size
         if self._pending >= SPAN or len(self._parts) >= PARTS:
             self.flush()
 

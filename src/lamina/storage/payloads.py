@@ -24,7 +24,7 @@ from lamina.errors import Closed, NotFound
 from lamina.storage import payloadfile
 from lamina.storage.checksums import CHUNK, array_bytes
 from lamina.storage.files import Buffer, Files
-from lamina.storage.payloadbulk import Bulk
+from lamina.storage.payloadbulk import Bulk, Laid
 from lamina.storage.payloadfile import (
     FIRST,
     FOLDER,
@@ -198,7 +198,7 @@ class PayloadFiles:
     def append_many(
         self,
         bucket: int,
-        contents: Iterable[Buffer | Sequence[Buffer]],
+        contents: Iterable[Buffer | Sequence[Buffer] | Laid],
         file_bytes: int = FILE_BYTES,
         held: set[int] | None = None,
     ) -> tuple[NDArray[np.uint32], NDArray[np.uint64]]:
@@ -208,11 +208,14 @@ class PayloadFiles:
         returns. Nothing is durable before `sync(files)`. The files count as open until `release(files)`: who calls
         this several times before releasing hands the same `held` in each time, the files to be released once, to
         which this call's are added. Raises OSError (nothing more is held then), Closed. Costs 2 us a content, and the
-        copy.
+        copy; of Laid ones 0.1 us, and the copy.
         """
         bulk = Bulk(self, bucket, file_bytes, set() if held is None else held)
         try:
             for content in contents:
+                if isinstance(content, Laid):
+                    bulk.add_laid(content)
+                    continue
                 bulk.add([content] if isinstance(content, bytes | bytearray | memoryview) else content)
             bulk.flush()
         except BaseException:

@@ -42,6 +42,7 @@ class Batch:
         entry: EntrySlot,
         times: list[int],
         rows: Rows,
+        size: int,
         sets: list[LabelSet],
         types: list[str],
         claimed: int,
@@ -52,7 +53,7 @@ class Batch:
         self.rows = rows  # complete but for the checksums
         self.sets = sets
         self.types = types
-        self.size = int(rows["size"].sum())  # of all contents
+        self.size = size  # of all contents
         self.claimed = claimed
         self._content = b""
         self._over = False
@@ -101,8 +102,7 @@ def try_open(
         at = np.array(times, np.uint64)
         if not len(at) or not (at[1:] > at[:-1]).all():
             return None
-        rows, sets, types = _rows(bucket, at, kinds, chosen)
-        size = int(rows["size"].sum())
+        rows, size, sets, types = _rows(bucket, at, kinds, chosen)
         need = size + int(rows["meta"].sum()) + len(times) * LONGEST_OFFSETS
         if size > OP_BYTES:
             return None
@@ -116,13 +116,14 @@ def try_open(
     if not changes.claim_behind(slot, times):  # last: a claim of times leaves a mark, one of room does not
         bucket.release(slot, [], need)
         return None
-    return Batch(bucket, slot, times, rows, sets, types, need)
+    return Batch(bucket, slot, times, rows, size, sets, types, need)
 
 
 def _rows(
     bucket: Bucket, times: NDArray[np.uint64], kinds: Sequence[Kind], chosen: Sequence[int] | None
-) -> tuple[Rows, list[LabelSet], list[str]]:
-    """Rows without checksums, and the tables that they number. Raises InvalidArgument (labels, content type)."""
+) -> tuple[Rows, int, list[LabelSet], list[str]]:
+    """Rows without checksums, the bytes of their contents, and the tables that they number. Raises InvalidArgument
+    (labels, content type)."""
     set_ids: dict[LabelSet, int] = {}
     type_ids: dict[str, int] = {}
     table = [
@@ -138,8 +139,9 @@ def _rows(
     rows = np.zeros(len(times), ROW)
     rows["time"] = times
     rows["size"] = rows["stored"] = size
-    rows["where"] = np.cumsum(rows["size"]) - rows["size"]
+    ends = np.cumsum(rows["size"])
+    rows["where"] = ends - rows["size"]
     rows["meta"] = time_lengths(times) + described
     rows["set"] = set
     rows["type"] = type
-    return rows, list(set_ids), list(type_ids)
+    return rows, int(ends[-1]), list(set_ids), list(type_ids)

@@ -163,7 +163,7 @@ class RecordSealer:
         inline = np.flatnonzero((rows["file"] == 0) & (rows["size"] > 0))
         empty = np.flatnonzero((rows["file"] == 0) & (rows["size"] == 0))
         if len(inline):
-            contents = read_inline(store.log, rows["where"][inline].tolist(), rows["size"][inline].tolist())
+            contents = read_inline(store.log, rows["where"][inline], rows["size"][inline])
             placed, where = store.payloads.append_many(bucket.id, contents, bucket.file_bytes, files)
             rows["file"][inline] = placed
             rows["where"][inline] = where

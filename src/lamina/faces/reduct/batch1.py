@@ -39,8 +39,13 @@ def parse_run(headers: Iterable[Header], entry: str) -> Run:
     texts = [name[len(TIME_PREFIX) :] for name, _ in found]
     if texts and b"".join(texts).isdigit() and max(map(len, texts)) < 20 and all(texts):
         times = list(map(int, texts))
-        numbers: dict[bytes, int] = {}
-        chosen = [numbers.setdefault(value, len(numbers)) for _, value in found]
+        values = [value for _, value in found]
+        numbers: dict[bytes, int] = {values[0]: 0}
+        chosen = []
+        if values.count(values[0]) < len(
+            values
+        ):  # else they are all the same, which comparing tells faster than hashing
+            chosen = [numbers.setdefault(value, len(numbers)) for value in values]
         kinds = [_values.get(value) or _parse_value(value) for value in numbers]
     else:  # header by header, so that the first that is none is told
         times, kinds, chosen = [], [], list(range(len(found)))
@@ -49,7 +54,8 @@ def parse_run(headers: Iterable[Header], entry: str) -> Run:
             kinds.append(_parse_value(value))
     if not all(map(lt, times, times[1:])):
         order = sorted(range(len(times)), key=times.__getitem__)
-        times, chosen = [times[i] for i in order], [chosen[i] for i in order]
+        times = [times[i] for i in order]
+        chosen = [chosen[i] for i in order] if chosen else chosen
     return Run(entry, times, kinds, chosen if len(kinds) > 1 else None)
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lamina.errors import InvalidArgument, LaminaError
 from lamina.faces.reduct import batch1, reading
 from lamina.faces.reduct.errors import item_value
 from lamina.faces.reduct.headers import Header
-from lamina.faces.reduct.uploads import store_batch
+from lamina.faces.reduct.uploads import store_batch, take_run
 from lamina.records.names import is_meta
 
 if TYPE_CHECKING:
     from lamina.faces.reduct.call import Call
+    from lamina.faces.reduct.commits import Done
 
 UNEQUAL = "content-length header does not match the sum of the content-lengths in the headers"
 
@@ -25,8 +26,16 @@ async def write(call: Call) -> None:
     if announced is not None and announced != run.size:
         raise InvalidArgument(UNEQUAL)
     bucket = call.face.db.buckets.find(call.values[0])
-    results = await store_batch(call, bucket, [run])
+    results = await store_batch(call, bucket, [run] if run.times else [])
     await _answer(call, run.times, results)
+
+
+def take(call: Call, memo: dict[str, Any], body: bytes, done: Done) -> bool:
+    """`write` of records that are there as a whole and all of which can be kept without waiting."""
+    run = batch1.parse_run(call.headers, call.values[1])
+    if call.content_length() != run.size:
+        return False
+    return take_run(call, call.bucket(), run, body, done)
 
 
 async def read(call: Call) -> None:

@@ -70,8 +70,8 @@ class Commits:
         self._gather(bucket, writes, _Waiting(done, future))
         return future
 
-    def call(self, bucket: Bucket, write: Write, done: Done) -> None:
-        """`add` of one write for who is called instead of waiting."""
+    def call(self, bucket: Bucket, write: Write | Batch, done: Done) -> None:
+        """`add` of one for who is called instead of waiting."""
         self._gather(bucket, [write], _Waiting(done, None))
 
     def _running(self) -> asyncio.AbstractEventLoop:

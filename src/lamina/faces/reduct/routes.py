@@ -69,7 +69,7 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", "/b/{bucket}", "full", buckets.remove),
     Route("PUT", "/b/{bucket}/rename", "full", buckets.rename),
     Route("PUT", "/b/{bucket}/{entry*}/rename", "write", entries.rename),
-    Route("POST", "/b/{bucket}/{entry*}/batch", "write", batches.write),
+    Route("POST", "/b/{bucket}/{entry*}/batch", "write", batches.write, batches.take),
     Route("GET", "/b/{bucket}/{entry*}/batch", "read", batches.read),
     Route("HEAD", "/b/{bucket}/{entry*}/batch", "read", batches.read),
     Route("PATCH", "/b/{bucket}/{entry*}/batch", "write", batches.update),

@@ -82,14 +82,30 @@ def take_one(
         write.abort()
         return False
     write.set_content(body)
+    _commit(call, bucket, write, name, 1, size, done)
+    return True
 
+
+def take_run(call: Call, bucket: Bucket, run: Run, body: bytes, done: Done) -> bool:
+    """`store_batch` of contents that are there already, all of which can be kept. False as `take_one`."""
+    entry = bucket.find_entry(run.entry)
+    if entry is None or not len(run.times) > 1 or run.size != len(body) or len(body) > COMMIT_BYTES:
+        return False
+    batch = bucket.try_open_batch(entry, run.times, run.kinds, run.chosen)
+    if batch is None:
+        return False
+    batch.set_content(body)
+    _commit(call, bucket, batch, run.entry, len(run.times), len(body), done)
+    return True
+
+
+def _commit(call: Call, bucket: Bucket, write: Write | Batch, entry: str, records: int, size: int, done: Done) -> None:
     def committed(error: BaseException | None) -> None:
         if error is None and call.face.observer is not None:
-            call.face.observer.wrote(bucket.name, name, 1, size)
+            call.face.observer.wrote(bucket.name, entry, records, size)
         done(error)
 
     call.face.commits.call(bucket, write, committed)
-    return True
 
 
 async def _whole(call: Call, message: Mapping[str, Any], size: int) -> bytes:

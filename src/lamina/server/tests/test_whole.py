@@ -193,6 +193,68 @@ def test_what_has_to_wait_for_something():
     assert 5 < taken < len(answers)
 
 
+def batch(times, *, size=3, value=None, to="b/e", body=None):
+    value = value or b"%d,text/plain,a=1" % size
+    lines = [b"x-reduct-time-%d: %b" % (time_us, value) for time_us in times]
+    return post(f"/b/{to}/batch", bytes(size * len(times)) if body is None else body, *lines)
+
+
+def test_batches():
+    async def script(one):
+        one.db.buckets.create("b").ensure_entries(["e"])
+        one.db.buckets.create("fifo", {"quota_type": "FIFO", "quota_size": 3000}).ensure_entries(["e"])
+        one.db.buckets.create("hard", {"quota_type": "HARD", "quota_size": 300}).ensure_entries(["e"])
+        lines = [b"x-reduct-time-%d: %d,,n=%d" % (n, n, n) for n in (27, 25, 26)]
+        answers = await one.send(batch(range(10, 20)))
+        answers += await one.send(post("/b/b/e/batch", b"x" * 78, *lines))
+        answers += await one.send(
+            *[batch(range(100 * n, 100 * n + 50), size=0 if n == 3 else 1024) for n in range(1, 5)]
+        )
+        taken = one.taken
+        for request in (
+            batch([1, 15, 2000]),  # late, there already
+            batch([3000]),
+            batch([3001, 3001]),
+            batch(range(4000, 4010), to="b/new"),
+            batch(range(5000, 5010), to="none/e"),
+            batch(range(6000, 6010), body=b"abc"),
+            batch(range(6000, 6010), value=b"x,"),
+            batch(range(6000, 6010), value=b"3,,a=" + b"x" * 70_000),
+            batch([6000, 6001], size=65_537),
+            batch(range(10, 20), size=200, to="fifo/e"),
+            batch(range(20, 30), size=200, to="fifo/e"),
+            batch(range(10, 20), size=50, to="hard/e"),
+            post("/b/b/e/batch", b""),
+        ):
+            answers += await one.send(request)
+        return answers, taken in (0, 6)
+
+    taken, (answers, as_whole) = both(script)
+    assert as_whole
+    assert set(statuses(answers)) >= {200, 422}
+    assert taken == 7
+
+
+def test_a_batch_whose_commit_fails():
+    async def script(one):
+        (entry,) = one.db.buckets.create("b").ensure_entries(["e"])
+        submit = one.db.records.submit
+
+        def failed(*_, **__):
+            raise NoSpace("x")
+
+        one.db.records.submit = failed
+        answers = await one.send(batch(range(10, 20)), write(5))
+        one.db.records.submit = submit
+        answers += await one.send(batch(range(10, 20)))
+        assert not entry.slot.pending
+        return answers
+
+    taken, answers = both(script)
+    assert statuses(answers) == [507, 507, 200]
+    assert taken == 2  # times that were claimed once need a closer look
+
+
 REFUSED = {
     "no bucket": (404, write(1, to="none/e")),
     "no time": (422, post("/b/b/e")),

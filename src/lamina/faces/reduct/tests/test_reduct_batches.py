@@ -75,6 +75,12 @@ def test_batch_into_a_bucket_that_does_not_exist(plant):
     assert answer.headers["x-reduct-error-1"] == answer.headers["x-reduct-error-2"] == "404,Bucket 'nope' is not found"
 
 
+def test_an_empty_batch_makes_no_entry(plant):
+    assert plant.post("/b/b/new/batch").status == 200
+    assert plant.get("/b/b/new?ts=1").status == 404
+    assert plant.db.buckets.get("b").names() == []
+
+
 def test_batch_into_a_name_that_cannot_be(plant):
     answer = plant.post("/b/b/a.b/batch", b"ab", headers1({1: "2,"}))
     assert answer.headers["x-reduct-error-1"].startswith("422,Entry name can contain only")
