@@ -364,7 +364,7 @@ MUTANTS = (
     Mutant("punch-alive", _by_states("rings", "rings-of-small"), patch=recordmutants.punch_alive),
     Mutant("eviction-not-described", _by_case("evicted-then-rebuilt"), patch=recordmutants.forgotten_directory),
     Mutant("points-segment-not-synced", _by_states("points"), _no_sync("tmp/points")),
-    Mutant("trim-ignores-points", _by_states("points"), patch=pointmutants.trim_ignores_points),
+    Mutant("trim-ignores-points", _by_states("mixed-points"), patch=pointmutants.trim_ignores_points),
     Mutant("point-deaths-not-sealed", _by_states("points"), patch=pointmutants.deaths_forgotten_at_seal),
     Mutant("point-deaths-not-replayed", _by_states("points"), patch=pointmutants.deaths_forgotten_at_replay),
     Mutant("ordinals-given-again", _by_states("points"), patch=pointmutants.ordinals_given_again),

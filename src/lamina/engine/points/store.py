@@ -182,14 +182,14 @@ class PointStore:
         """The measurements of these names, made where there are none. Raises InvalidArgument for a name that cannot
         be; Unavailable, NoSpace."""
         wanted = list(names)
-        missing = []
         for name in wanted:
-            if self.find(name) is None:
-                check_measurement_name(name)
-                missing.append(name)
-        if missing:
-            self._create(missing)
-        return [self.by_name[name] for name in wanted]
+            check_measurement_name(name)
+        while True:
+            found = [self.find(name) for name in wanted]
+            slots = [slot for slot in found if slot is not None]
+            if len(slots) == len(wanted):
+                return slots
+            self._create([name for name, slot in zip(wanted, found, strict=True) if slot is None])
 
     def _create(self, names: Sequence[str]) -> None:
         self.check_writable()

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 LOG_BYTES = 8 << 20
 """Ops of one call above that go past the log, however few points they are: a commit group ends there."""
 
+MOST_LOG_BYTES = 32 << 20
+"""Likewise, where they are of very many measurements."""
+
+SPREAD = 16
+"""Points go past the log if each measurement has a sixteenth of `bulk_points` on average."""
+
 
 def insert(store: PointStore, groups: Sequence[Grouped]) -> int:
     """Insert points of several measurements, all or none; how many. Returns when they are durable and visible.
@@ -44,9 +50,10 @@ def insert(store: PointStore, groups: Sequence[Grouped]) -> int:
 
 
 def _insert(store: PointStore, slots: Sequence[MeasurementSlot], groups: Sequence[Grouped], total: int) -> None:
-    if total < store.settings.bulk_points:
+    worth = SPREAD * total >= store.settings.bulk_points * len(groups)  # else they would be many small sections
+    if total < store.settings.bulk_points or not worth:
         submitted, size = _ops(slots, groups, total)
-        if size <= LOG_BYTES:
+        if size <= (LOG_BYTES if worth else MOST_LOG_BYTES):
             store.submit(submitted).wait()
             return
     _insert_bulk(store, slots, groups, total)
