@@ -11,7 +11,7 @@ from lamina.catalog.rows import PointSectionRow, SegmentRow
 from lamina.engine.points.publish import InsertNote, Numbering, SectionNote
 from lamina.engine.points.replay import encode_section
 from lamina.engine.points.slot import MeasurementSlot
-from lamina.errors import NotFound
+from lamina.errors import LaminaError, NotFound
 from lamina.points import ops
 from lamina.points.batch import Grouped
 from lamina.points.section import section_of
@@ -109,9 +109,18 @@ def commit_sections(
         submitted.append(Op(ops.KIND, ops.SECTION, slot.id, [encode_section(row)], note))
     try:
         ticket = store.submit(submitted)
+    except (LaminaError, OSError):  # it was not queued
+        _discard(store, segment)
+        raise
+    try:
         ticket.wait()
     except NotFound:  # refused before it was written: nothing of it is anywhere
-        if sealer.arrive(segment.id, committed=False):
-            store.blobs.delete(segment.name)
+        _discard(store, segment)
         raise
     sealer.arrive(segment.id, committed=True)
+
+
+def _discard(store: PointStore, segment: SegmentRow) -> None:
+    """Delete a segment that no op is going to name, unless the catalog has it: then compaction does."""
+    if store.sealer.arrive(segment.id, committed=False):
+        store.blobs.delete(segment.name)
