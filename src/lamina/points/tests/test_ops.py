@@ -139,3 +139,10 @@ def test_ops_of_every_kind_of_field_are_read_as_one_where_they_are_alike() -> No
         broken[at] = 0xFF
         with pytest.raises(Corrupt, match="not in it"):
             ops.decode_inserts([bytes(broken)] * 2)
+
+
+def test_ops_with_a_mixed_field_are_each_read_by_itself() -> None:
+    listed = [Point(time=EPOCH, measurement="m", fields={"m": value}) for value in (1, None, "x", 2.5)]
+    bodies = [body_of(ops.insert_parts(batch_of(some), 0)) for some in (listed, listed[::-1])]
+    assert unpacked_alike(bodies, 16) is None
+    assert described(ops.decode_inserts(bodies)[0].points("m")) == described([*listed, *listed[::-1]])
