@@ -27,7 +27,7 @@ from lamina.storage.files import Files
 from lamina.storage.groupwriter import GroupWriter
 from lamina.storage.logfile import FRAME_HEADER, FRAME_MAGIC, FRAME_OVERHEAD, Frame, Framing
 from lamina.streams.state import FIRST_VERSION
-from tests.reliability import bitflip, crashstates, faults, kill9, losses, recordmutants
+from tests.reliability import bitflip, crashstates, faults, kill9, losses, pointmutants, recordmutants
 from tests.reliability.report import Report
 
 STATES = 1500
@@ -363,6 +363,11 @@ MUTANTS = (
     Mutant("no-array-crc", _by_case("payload-exchanged"), patch=recordmutants.no_array_crc),
     Mutant("punch-alive", _by_states("rings", "rings-of-small"), patch=recordmutants.punch_alive),
     Mutant("eviction-not-described", _by_case("evicted-then-rebuilt"), patch=recordmutants.forgotten_directory),
+    Mutant("points-segment-not-synced", _by_states("points"), _no_sync("tmp/points")),
+    Mutant("trim-ignores-points", _by_states("mixed-points"), patch=pointmutants.trim_ignores_points),
+    Mutant("point-deaths-not-sealed", _by_states("points"), patch=pointmutants.deaths_forgotten_at_seal),
+    Mutant("point-deaths-not-replayed", _by_states("points"), patch=pointmutants.deaths_forgotten_at_replay),
+    Mutant("ordinals-given-again", _by_states("points"), patch=pointmutants.ordinals_given_again),
 )
 
 

@@ -179,6 +179,13 @@ WORKLOADS = {
             buckets=1,
         ),
         Workload(
+            "mixed-points",
+            _settings(log_file_bytes=2048, log_limit=1 << 20, flush_points=8),
+            1,
+            {"points": 6, "repoint": 2, "insert": 10, "upkeep": 8, "tags": 1, "flush_all": 1, "reopen": 1},
+            sets=1,
+        ),
+        Workload(
             "points",
             _settings(log_file_bytes=4096, log_limit=16384, seal_points=40),
             1,

@@ -236,7 +236,7 @@ class Database:
 
         self.check_open()
         if name is None:
-            return Snapshot(self, self._log.published_seq, None)
+            return Snapshot(self, None, None)
         self.check_writable()
         return Snapshot(self, self.metadata.pin(name).seq, name)
 

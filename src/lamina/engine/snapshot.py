@@ -26,11 +26,12 @@ class Snapshot:
     views are independent reads, each to be closed on its own.
     """
 
-    def __init__(self, db: Database, seq: int, name: str | None) -> None:
+    def __init__(self, db: Database, seq: int | None, name: str | None) -> None:
+        """`seq`: None for now."""
         self._db = db
-        self.seq = seq
         self.name = name
         self._held = db.readers.begin(seq)
+        self.seq = self._held[0]
         self._open = True
 
     def stream(self, stream: Stream | UUID) -> StreamView:

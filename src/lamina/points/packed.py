@@ -17,6 +17,8 @@ from lamina.storage.files import Buffer
 
 HEAD = struct.Struct("<IIIIII")  # points, tag sets, orders, fields, bytes of the tables, 0
 _FIELD = struct.Struct("<BI")  # kind, number of texts
+_FORMS: dict[int, str | None] = {FLOAT: "<i8", INT: "<i8", BOOL: "u1", TEXT: "<u4", NULL: None}
+"""How the values of a field are written that has one kind."""
 _U32 = struct.Struct("<I")
 
 
@@ -83,7 +85,7 @@ class _Tables(NamedTuple):
 
     def simple(self) -> bool:
         """Whether the length of every column follows from the number of points."""
-        return len(self.orders) == 1 and all(kind in (FLOAT, INT) for _, kind, _ in self.fields)
+        return len(self.orders) == 1 and all(kind != MIXED for _, kind, _ in self.fields)
 
 
 def _read_tables(data: bytes, sets: int, orders: int, fields: int) -> _Tables:
@@ -141,15 +143,14 @@ class _Cursor:
         if self.at + size > len(self._body):
             raise Corrupt(f"points op of {len(self._body)} bytes: expected a column of {size} at {self.at}")
         found = np.frombuffer(self._body, dtype, n, self.at)
-        self.at += size + (-size % 8)
+        self.at += _aligned(size)
         return found
 
     def numbers(self, n: int, size: int, what: str) -> Numbers:
         if size <= 1:
             return np.zeros(n, np.int32)
         found = self.column("<u4", n)
-        if n and int(found.max()) >= size:
-            raise Corrupt(f"points op that names {what} which are not in it")
+        _check_below(found.astype(np.int64), size, what)
         return found.astype(np.int32)
 
     def field(self, n: int, rows: NDArray[np.bool_] | None, kind: int, texts: list[str]) -> FieldColumn:
@@ -161,11 +162,9 @@ class _Cursor:
                 raise Corrupt(f"points op with values of kinds {np.unique(kinds).tolist()}")
         stored = kinds > NULL
         v = int(np.count_nonzero(stored))
-        dtype = {BOOL: "u1", TEXT: "<u4"}.get(kind, "<i8")
-        bits = self.column(dtype, v).astype(np.int64, copy=False)
+        bits = self.column(_FORMS.get(kind) or "<i8", v).astype(np.int64, copy=False)
         are_texts = bits if kind == TEXT else bits[kinds[stored] == TEXT] if kind == MIXED else bits[:0]
-        if len(are_texts) and not 0 <= int(are_texts.min()) <= int(are_texts.max()) < len(texts):
-            raise Corrupt("points op that names texts which are not in it")
+        _check_below(are_texts, len(texts), "texts")
         if v < m:
             some = np.zeros(m, np.int64)
             some[stored] = bits
@@ -210,14 +209,38 @@ def unpack_all(bodies: Sequence[bytes | memoryview], at: int) -> Batch:
 def _alike(bodies: Sequence[bytes | memoryview], at: int) -> Batch | None:
     """The batches of ops with the same head, tables and length as one; None if their columns may lie differently."""
     n, tables, start = _start(bodies[0], at)
-    if not tables.simple() or len(tables.tagsets) > 1:
+    if not tables.simple():
         return None
-    width = 8 * n * (1 + len(tables.fields))
-    if start + width > len(bodies[0]):
+    forms = ["<i8", "<u4" if len(tables.tagsets) > 1 else None]
+    forms += [_FORMS[kind] for _, kind, _ in tables.fields]
+    sizes = [0 if form is None else _aligned(np.dtype(form).itemsize * n) for form in forms]
+    if start + sum(sizes) > len(bodies[0]):
         return None  # `unpack` says what is wrong
-    raw = b"".join([body[start : start + width] for body in bodies])
-    columns = np.frombuffer(raw, "<i8").reshape(len(bodies), 1 + len(tables.fields), n)
-    fields = {key: FieldColumn(kind, None, columns[:, 1 + j].ravel()) for j, (key, kind, _) in enumerate(tables.fields)}
-    total = n * len(bodies)
-    zeros = np.zeros(total, np.int32)
-    return Batch(columns[:, 0].ravel(), zeros, tables.tagsets, zeros, tables.orders, fields)
+    raw = b"".join([body[start : start + sum(sizes)] for body in bodies])
+    rows = np.frombuffer(raw, np.uint8).reshape(len(bodies), sum(sizes))
+    columns, place = [], 0
+    for form, size in zip(forms, sizes, strict=True):
+        if form is None:
+            columns.append(np.zeros(n * len(bodies), np.int64))
+        else:
+            used = np.ascontiguousarray(rows[:, place : place + np.dtype(form).itemsize * n])
+            columns.append(used.view(form).ravel().astype(np.int64, copy=False))
+        place += size
+    times, tagset, *values = columns
+    _check_below(tagset, max(len(tables.tagsets), 1), "tag sets")
+    fields = {}
+    for bits, (key, kind, texts) in zip(values, tables.fields, strict=True):
+        if kind == TEXT:
+            _check_below(bits, len(texts), "texts")
+        fields[key] = FieldColumn(kind, None, bits, texts)
+    order = np.zeros(len(times), np.int32)
+    return Batch(times, tagset.astype(np.int32), tables.tagsets, order, tables.orders, fields)
+
+
+def _check_below(numbers: NDArray[np.int64], size: int, what: str) -> None:
+    if len(numbers) and not 0 <= int(numbers.min()) <= int(numbers.max()) < size:
+        raise Corrupt(f"points op that names {what} which are not in it")
+
+
+def _aligned(size: int) -> int:
+    return size + (-size % 8)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lamina.points.batch import MAX_TIME_US, MIN_TIME_US, Batch, Numbers, TagSet, concat, empty_batch
 from lamina.points.compare import time_window
-from lamina.points.field import ABSENT, FieldColumn
+from lamina.points.field import ABSENT, FieldColumn, constant, joined
 from lamina.points.masks import choose
 from lamina.points.queries import Query
 from lamina.points.section import Section
@@ -123,6 +123,39 @@ class Selection:
             return empty_batch()
         tail = self._tail()
         return concat([p.section.reader.batch(_or_all(p)) if p.section else tail.take(p.rows) for p in self.parts])
+
+    def keep(self, chosen: NDArray[np.bool_]) -> Selection:
+        """Only some of the points, which are chosen in the order of `batch`."""
+        parts = []
+        at = 0
+        for part in self.parts:
+            rows = part.rows[chosen[at : at + len(part.rows)]]
+            at += len(part.rows)
+            if len(rows):
+                parts.append(Part(part.section, rows))
+        return Selection(self._state, parts)
+
+    def frames(self) -> Batch:
+        """All points without their fields, in the order of `batch`."""
+        if not self.parts:
+            return empty_batch()
+        tail = self._tail()._replace(fields={})
+        return concat(
+            [Batch(*p.section.reader.frame(_or_all(p)), {}) if p.section else tail.take(p.rows) for p in self.parts]
+        )
+
+    def field(self, key: str) -> FieldColumn:
+        """One field of all points, in the order of `batch`."""
+        column = self._tail().fields.get(key)
+        return joined(
+            [
+                p.section.reader.field(key, _or_all(p))
+                if p.section
+                else (constant(ABSENT, len(p.rows)) if column is None else column.take(p.rows))
+                for p in self.parts
+            ]
+            or [constant(ABSENT, 0)]
+        )
 
     def ordinals(self) -> Ordinals:
         """In the order of `batch`."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamina.points.batch import Batch, concat
+from lamina.points.field import ABSENT, FieldColumn, constant, joined
 from lamina.points.point import Point
 from lamina.points.search import Selection
 
@@ -33,6 +34,13 @@ class Part(NamedTuple):
     found: Selection
 
 
+_T = TypeVar("_T", bound=np.generic)
+
+
+def _together(columns: Sequence[NDArray[_T]], dtype: type[_T]) -> NDArray[_T]:
+    return np.concatenate(columns) if columns else np.empty(0, dtype)
+
+
 class PointSet:
     """Result of a search: a sequence of points that never changes, whatever is written afterwards.
 
@@ -49,6 +57,8 @@ class PointSet:
         self._n = found if limit is None else min(found, limit)
         self._loaded: tuple[Batch, U64, NDArray[np.intp]] | None = None
         self._release = weakref.finalize(self, release)
+        if not self._n:
+            self._release()
 
     def __len__(self) -> int:
         return self._n
@@ -57,18 +67,31 @@ class PointSet:
         """Points in order, their ordinals, and the part that each is of. Raises Corrupt, NotFound."""
         loaded = self._loaded
         if loaded is None:
-            parts = [part.found for part in self._parts]
-            ordinals = np.concatenate([found.ordinals() for found in parts] or [np.empty(0, np.uint64)])
+            parts, order = self._in_order()
+            ordinals = _together([found.ordinals() for found in parts], np.uint64)
             which = np.repeat(np.arange(len(parts)), [found.n for found in parts])
-            if self._order == "time":
-                times = np.concatenate([found.times() for found in parts] or [np.empty(0, np.int64)])
-                order = np.lexsort((ordinals, times))[: self._n]
-            else:
-                order = np.argsort(ordinals, kind="stable")[: self._n]
             batch = concat([found.batch() for found in parts]).take(order)
             loaded = self._loaded = batch, ordinals[order], which[order]
             self._release()
         return loaded
+
+    def _in_order(self) -> tuple[list[Selection], NDArray[np.intp]]:
+        """What was found of each part, less what is beyond the limit, and the order of all of it."""
+        parts = [part.found for part in self._parts]
+        order = self._sorted(parts)
+        if self._n == len(order):
+            return parts, order
+        chosen = np.zeros(len(order), np.bool_)
+        chosen[order[: self._n]] = True
+        ends = np.cumsum([found.n for found in parts])
+        few = [found.keep(mask) for found, mask in zip(parts, np.split(chosen, ends[:-1]), strict=True)]
+        return few, self._sorted(few)
+
+    def _sorted(self, parts: Sequence[Selection]) -> NDArray[np.intp]:
+        ordinals = _together([found.ordinals() for found in parts], np.uint64)
+        if self._order == "insertion":
+            return np.argsort(ordinals, kind="stable")
+        return np.lexsort((ordinals, _together([found.times() for found in parts], np.int64)))
 
     @property
     def batch(self) -> Batch:
@@ -86,8 +109,19 @@ class PointSet:
         return [names[number] for number in self._load()[2].tolist()]
 
     def times(self) -> NDArray[np.int64]:
-        """Times in µs since the epoch."""
-        return self.batch.time_us
+        """Times in µs since the epoch. Reads no more than it needs."""
+        if self._loaded is not None:
+            return self._loaded[0].time_us
+        parts, order = self._in_order()
+        return _together([found.times() for found in parts], np.int64)[order]
+
+    def field(self, key: str) -> FieldColumn:
+        """One field as a column. Reads no more than it needs."""
+        if self._loaded is not None:
+            column = self._loaded[0].fields.get(key)
+            return constant(ABSENT, self._n) if column is None else column
+        parts, order = self._in_order()
+        return joined([found.field(key) for found in parts] or [constant(ABSENT, 0)]).take(order)
 
     def __iter__(self) -> Iterator[Point]:
         return self.each(Point)

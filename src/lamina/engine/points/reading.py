@@ -10,6 +10,7 @@ from lamina.engine.points.pointset import OrderBy, Part, PointSet
 from lamina.engine.points.times import bound_us
 from lamina.errors import InvalidArgument
 from lamina.points import search
+from lamina.points.batch import Batch
 from lamina.points.point import Point
 from lamina.points.queries import in_zone, is_query
 from lamina.points.search import Selection
@@ -156,18 +157,18 @@ class Reading:
 
     def tag_keys(self) -> list[str]:
         """Tag keys of all points, in alphabetical order."""
-        return sorted({key for _, batch in self._batches() for tags in batch.compact().tagsets for key, _ in tags})
+        return sorted({key for frame in self._frames() for tags in frame.tagsets for key, _ in tags})
 
     def field_keys(self) -> list[str]:
         """Field keys of all points, in alphabetical order."""
-        return sorted({key for _, batch in self._batches() for keys in batch.compact().orders for key in keys})
+        return sorted({key for frame in self._frames() for keys in frame.orders for key in keys})
 
     def tag_values(self, keys: str | Sequence[str] | None = None) -> dict[str, list[str | None]]:
         """Tag key -> its distinct values, None first; of all keys, or of these (those that no point has: empty)."""
         wanted = None if keys is None else {keys} if isinstance(keys, str) else set(keys)
         found: dict[str, set[str | None]] = {} if wanted is None else {key: set() for key in sorted(wanted)}
-        for _, batch in self._batches():
-            for tags in batch.compact().tagsets:
+        for frame in self._frames():
+            for tags in frame.tagsets:
                 for key, value in tags:
                     if wanted is None or key in wanted:
                         found.setdefault(key, set()).add(value)
@@ -178,10 +179,7 @@ class Reading:
 
     def field_values(self, key: str) -> list[Any]:
         """Values of a field in the order of insertion, of the points that have it."""
-        found = self.search(order="insertion")
-        column = found.batch.fields.get(key)
-        if column is None:
-            return []
+        column = self.search(order="insertion").field(key)
         return [value for value in column.list(_ABSENT) if value is not _ABSENT]
 
     def latest_time(self) -> int | None:
@@ -196,10 +194,11 @@ class Reading:
         times: list[int] = self.search(order="insertion").times().tolist()
         return times
 
-    def _batches(self) -> Iterator[tuple[str, Any]]:
+    def _frames(self) -> Iterator[Batch]:
+        """Points without fields, and without tag sets and orders that none of them has."""
         with self._reader() as (sources, seq):
             for source in sources:
-                yield source.name, self._select(source, seq, None, None, None).batch()
+                yield self._select(source, seq, None, None, None).frames().compact()
 
 
 _ABSENT = object()

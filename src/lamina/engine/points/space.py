@@ -28,19 +28,30 @@ def drop_orphans(store: PointStore) -> int:
 
     pins = store.readers.pins()
     with store.catalog.snapshot() as snapshot:
-        rows = [row for row in snapshot.rows("point_section") if row.dead and not looked_at(row, pins)]
-        rows += [row for row in snapshot.rows("point_section") if snapshot.measurement(row.measurement) is None]
-    if rows:
-        delta = CatalogDelta(store.epoch)
-        delta.deletes += [("point_section", row.id) for row in rows]
-        store.catalog.commit(delta)
+        known = {row.id for row in snapshot.measurements()}
+        rows = [
+            row
+            for row in snapshot.rows("point_section")
+            if row.measurement not in known or (row.dead and not looked_at(row, pins))
+        ]
+    _delete(store, "point_section", [row.id for row in rows])
     for slot in store.all():
         if not slot.state.living and not slot.state.needed and not slot.state.sections:
             _forget(store, slot)
     with store.catalog.snapshot() as snapshot:
+        known = {row.id for row in snapshot.measurements()}
+        states = [row.measurement for row in snapshot.rows("point_state") if row.measurement not in known]
         live = [row.id for row in snapshot.segments() if row.kind == KIND and row.state == "live"]
+    _delete(store, "point_state", states)
     retire_segments(store, live)
     return len(rows)
+
+
+def _delete(store: PointStore, table: str, keys: Sequence[int]) -> None:
+    if keys:
+        delta = CatalogDelta(store.epoch)
+        delta.deletes += [(table, key) for key in keys]
+        store.catalog.commit(delta)
 
 
 def looked_at(row: PointSectionRow, pins: Sequence[int]) -> bool:
@@ -69,10 +80,6 @@ def _forget(store: PointStore, slot: MeasurementSlot) -> None:
             store.metadata.change(decide, essential=True, applied=applied)
         finally:
             slot.leaving = False
-        if slot.dead:
-            delta = CatalogDelta(store.epoch)
-            delta.deletes.append(("point_state", slot.id))
-            store.catalog.commit(delta)
 
 
 def retire_segments(store: PointStore, segments: Iterable[int]) -> None:

@@ -47,6 +47,10 @@ OPEN_SECTIONS = 4096
 cache: the least recently used go first."""
 
 
+ADDED_UP = 64
+"""Sections opened between two looks at what all take in memory: adding up thousands costs milliseconds."""
+
+
 class Host(Protocol):
     """What is needed of the open database."""
 
@@ -97,7 +101,8 @@ class PointStore:
         self.by_name: dict[str, MeasurementSlot] = {}
         self._rows: dict[str, MeasurementRow] | None = None  # not yet loaded
         self._sections: OrderedDict[bytes, SectionReader] = OrderedDict()  # by place
-        self._sections_lock = threading.Lock()  # guards _sections
+        self._opened = 0
+        self._sections_lock = threading.Lock()  # guards the two above
         self.unsettled: dict[bytes, str] = {}  # place of a section -> why recovery could not tell what died in it
         self._ids = iter(range(0))  # reserved object ids; used under the metadata lane
         self._host: Host
@@ -182,14 +187,14 @@ class PointStore:
         """The measurements of these names, made where there are none. Raises InvalidArgument for a name that cannot
         be; Unavailable, NoSpace."""
         wanted = list(names)
-        missing = []
         for name in wanted:
-            if self.find(name) is None:
-                check_measurement_name(name)
-                missing.append(name)
-        if missing:
-            self._create(missing)
-        return [self.by_name[name] for name in wanted]
+            check_measurement_name(name)
+        while True:
+            found = [self.find(name) for name in wanted]
+            slots = [slot for slot in found if slot is not None]
+            if len(slots) == len(wanted):
+                return slots
+            self._create([name for name, slot in zip(wanted, found, strict=True) if slot is None])
 
     def _create(self, names: Sequence[str]) -> None:
         self.check_writable()
@@ -294,12 +299,17 @@ class PointStore:
                         raise Corrupt(self.unsettled[section.row.place])
 
     def _keep(self, key: bytes, reader: SectionReader) -> None:
+        """Readers grow while they are used: what all take is added up now and then."""
         limit = self.settings.cache_bytes // 4
         with self._sections_lock:
             self._sections[key] = reader
-            held = sum(kept.resident_bytes for kept in self._sections.values())
-            while len(self._sections) > 1 and (len(self._sections) > OPEN_SECTIONS or held > limit):
-                held -= self._sections.popitem(last=False)[1].resident_bytes
+            if len(self._sections) > OPEN_SECTIONS:
+                self._sections.popitem(last=False)
+            self._opened += 1
+            if self._opened % ADDED_UP == 0:
+                held = sum(kept.resident_bytes for kept in self._sections.values())
+                while len(self._sections) > ADDED_UP and held > limit:
+                    held -= self._sections.popitem(last=False)[1].resident_bytes
 
     def dead_sections(self, measurement: int, seq: int) -> list[PointSectionRow]:
         """Sections of which nothing lives any more but did at a seq."""

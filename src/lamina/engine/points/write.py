@@ -11,7 +11,7 @@ from lamina.catalog.rows import PointSectionRow, SegmentRow
 from lamina.engine.points.publish import ClearNote, InsertNote, Numbering, SectionNote
 from lamina.engine.points.replay import encode_section
 from lamina.engine.points.slot import MeasurementSlot
-from lamina.errors import NotFound
+from lamina.errors import LaminaError, NotFound
 from lamina.points import ops
 from lamina.points.batch import Grouped
 from lamina.points.section import section_of
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 LOG_BYTES = 8 << 20
 """Ops of one call above that go past the log, however few points they are: a commit group ends there."""
+
+MOST_LOG_BYTES = 32 << 20
+"""Likewise, where they are of very many measurements."""
+
+SPREAD = 16
+"""Points go past the log if each measurement has a sixteenth of `bulk_points` on average."""
 
 
 def insert(store: PointStore, groups: Sequence[Grouped]) -> int:
@@ -68,9 +74,10 @@ def _insert(
     before: Sequence[Op] = (),
 ) -> None:
     """`before`: ops that go ahead of these, in one submission with them."""
-    if total < store.settings.bulk_points:
+    worth = SPREAD * total >= store.settings.bulk_points * len(groups)  # else they would be many small sections
+    if total < store.settings.bulk_points or not worth:
         submitted, size = _ops(slots, groups, total)
-        if size <= LOG_BYTES:
+        if size <= (LOG_BYTES if worth else MOST_LOG_BYTES):
             submitted = [*before, *submitted]
             if submitted:
                 store.submit(submitted).wait()
@@ -134,9 +141,18 @@ def commit_sections(
         submitted.append(Op(ops.KIND, ops.SECTION, slot.id, [encode_section(row)], note))
     try:
         ticket = store.submit(submitted)
+    except (LaminaError, OSError):  # it was not queued
+        _discard(store, segment)
+        raise
+    try:
         ticket.wait()
     except NotFound:  # refused before it was written: nothing of it is anywhere
-        if sealer.arrive(segment.id, committed=False):
-            store.blobs.delete(segment.name)
+        _discard(store, segment)
         raise
     sealer.arrive(segment.id, committed=True)
+
+
+def _discard(store: PointStore, segment: SegmentRow) -> None:
+    """Delete a segment that no op is going to name, unless the catalog has it: then compaction does."""
+    if store.sealer.arrive(segment.id, committed=False):
+        store.blobs.delete(segment.name)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from lamina.errors import Corrupt, UnknownFormat
 from lamina.points import ops
-from lamina.points.point import Point
+from lamina.points.packed import _alike as unpacked_alike
+from lamina.points.point import EPOCH, MICROSECOND, Point
 from lamina.points.tests.strategies import LISTS, batch_of, described
 
 
@@ -109,3 +110,39 @@ def test_lying_counts_are_corrupt() -> None:
     body = ops.remove_body(np.zeros(3, np.uint64)) + EXAMPLE[16:]
     with pytest.raises(Corrupt, match="2 points for 3 ordinals"):
         ops.decode_update(body)
+
+
+def test_ops_of_every_kind_of_field_are_read_as_one_where_they_are_alike() -> None:
+    def call(at: int) -> list[Point]:
+        return [
+            Point(
+                time=EPOCH + (at + i) * MICROSECOND,
+                measurement="m",
+                tags={"host": "ab"[i % 2]},
+                fields={"f": float(at * i), "i": at - i, "ok": i == at, "t": "xyz"[i], "none": None},
+            )
+            for i in range(3)
+        ]
+
+    bodies = [body_of(ops.insert_parts(batch_of(call(at)), 10 * at)) for at in range(5)]
+    assert unpacked_alike(bodies, 16) is not None
+    batch, ordinals, _ = ops.decode_inserts(bodies)
+    assert described(batch.points("m")) == described([point for at in range(5) for point in call(at)])
+    assert ordinals.tolist() == [10 * at + i for at in range(5) for i in range(3)]
+    short = [body[:-8] for body in bodies[:1] * 2]
+    with pytest.raises(Corrupt):
+        ops.decode_inserts(short)
+    tagset = 16 + 24 + int.from_bytes(bodies[0][32:36], "little") + 3 * 8
+    text = tagset + 16 + 24 + 24 + 8  # behind the tag sets (padded), f, i and ok (padded)
+    for at in (tagset, text):
+        broken = bytearray(bodies[0])
+        broken[at] = 0xFF
+        with pytest.raises(Corrupt, match="not in it"):
+            ops.decode_inserts([bytes(broken)] * 2)
+
+
+def test_ops_with_a_mixed_field_are_each_read_by_itself() -> None:
+    listed = [Point(time=EPOCH, measurement="m", fields={"m": value}) for value in (1, None, "x", 2.5)]
+    bodies = [body_of(ops.insert_parts(batch_of(some), 0)) for some in (listed, listed[::-1])]
+    assert unpacked_alike(bodies, 16) is None
+    assert described(ops.decode_inserts(bodies)[0].points("m")) == described([*listed, *listed[::-1]])

@@ -142,5 +142,6 @@ def test_rows_behind_what_is_published_are_written_over() -> None:
     tail.write(1, batch_of(kept), np.array([2, 3], np.uint64), 3)
     batch = tail.batch(3)
     assert described(batch.points("m")) == described(batch_of([*first, *kept]).points("m"))
+    assert not batch.fields["g"].row_kinds().any(), "0: absent"
     for column in batch.fields.values():
         assert not column.bits[column.row_kinds() <= 1].any(), "what is not there is 0 in every format"

@@ -200,3 +200,19 @@ def test_a_bulk_insert_on_its_way_is_not_taken_for_garbage(machine, monkeypatch)
     assert measurement.count() == len(measurement.search()) == 63
     machine.kill()
     assert len(machine.db.measurements["m"].search()) == 63
+
+
+def test_a_bulk_insert_that_is_refused_leaves_no_file(machine, monkeypatch):
+    measurement = machine.db.measurements["m"]
+    measurement.insert(points(2))
+
+    def refuse(*_, **__):
+        raise errors.NoSpace("ordered")
+
+    monkeypatch.setattr(machine.db.points, "submit", refuse)
+    with pytest.raises(errors.NoSpace):
+        measurement.insert(points(50))
+    monkeypatch.undo()
+    assert segments(machine) == []
+    assert machine.db.points.sealer.in_flight() == set()
+    assert measurement.count() == 2
