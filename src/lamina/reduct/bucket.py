@@ -26,7 +26,7 @@ from lamina.reduct.paths import LABEL_PREFIX, bucket_path, entry_path, io_path, 
 from lamina.reduct.query import JSON, LEGACY, asked, iterate, lifetime, send
 from lamina.reduct.record import HeldRecord, Record
 from lamina.reduct.time import TimestampLike, unix_timestamp_from_any
-from lamina.reduct.transport import Body, Header, Response
+from lamina.reduct.transport import Body, Header, Lost, Response
 from lamina.reduct.upload import checked
 
 SEVERAL = "Multi-entry batch API"
@@ -98,15 +98,24 @@ class Bucket:
 
         Of a content of more than 1 MiB nothing can be read behind the block."""
         query = "" if timestamp is None else f"ts={unix_timestamp_from_any(timestamp)}"
-        answer = await self._http.request("HEAD" if head else "GET", entry_path(self.name, entry_name), query)
-        record = None
         try:
-            record = await contents.record(answer, _head(answer, entry_name), bodies=not head)
+            answer, record = await self._read(entry_name, query, head)
+        except Lost:  # nothing was handed out yet
+            answer, record = await self._read(entry_name, query, head)
+        try:
             yield record
         finally:
             if isinstance(record, contents.StreamedRecord):
                 record.drop()
             await answer.close()
+
+    async def _read(self, entry_name: str, query: str, head: bool) -> tuple[Response, Record]:
+        answer = await self._http.request("HEAD" if head else "GET", entry_path(self.name, entry_name), query)
+        try:
+            return answer, await contents.record(answer, _head(answer, entry_name), bodies=not head)
+        except BaseException:
+            await answer.close()
+            raise
 
     async def write(
         self,

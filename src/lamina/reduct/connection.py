@@ -57,24 +57,14 @@ class Connection:
         body: Body | None = None,
         *,
         length: int | None = None,
-        repeat: bool | None = None,
     ) -> Response:
-        """Ask, and give the answer's head; its body is still to be read or closed.
-
-        `length` is that of a body that is not a whole. `repeat`: may be asked again, by default where the method only
-        reads. Raises ReductError: refused, or no answer; TimeoutError."""
+        """Ask once, and give the answer's head; its body is still to be read or closed. `length` is that of a body that
+        is not a whole. Raises ReductError: refused, or no answer (`Lost`); TimeoutError."""
         if length is None:
             assert body is None or isinstance(body, bytes), "nobody else knows the length"
             length = 0 if body is None else len(body)
-        if repeat is None:
-            repeat = method in ("GET", "HEAD")
         sent = [*self._headers, *headers]
-        try:
-            answer = await self._transport().request(method, API + path, query, sent, body, length)
-        except Lost:
-            if not repeat:
-                raise
-            answer = await self._transport().request(method, API + path, query, sent, body, length)
+        answer = await self._transport().request(method, API + path, query, sent, body, length)
         try:
             self._note(answer)
         except BaseException:
@@ -94,10 +84,21 @@ class Connection:
         body: Body | None = None,
         *,
         length: int | None = None,
-        repeat: bool | None = None,
+        repeat: bool = False,
     ) -> tuple[bytes, Sequence[Header]]:
-        """As `request`; body and headers of the whole answer."""
-        answer = await self.request(method, path, query, headers, body, length=length, repeat=repeat)
+        """As `request`; body and headers of the whole answer. With `repeat`, and if the method only reads, once more
+        where the connection broke."""
+        try:
+            return await self._whole(method, path, query, headers, body, length)
+        except Lost:
+            if not repeat and method != "GET":
+                raise
+            return await self._whole(method, path, query, headers, body, length)
+
+    async def _whole(
+        self, method: str, path: str, query: str, headers: Sequence[Header], body: Body | None, length: int | None
+    ) -> tuple[bytes, Sequence[Header]]:
+        answer = await self.request(method, path, query, headers, body, length=length)
         try:
             return joined(await answer.pieces()), answer.headers
         finally:

@@ -129,8 +129,8 @@ class _Reader:
         id = str(self._id)
         if self._several:
             headers = [("x-reduct-query-id", id)]
-            return await self._connection.request(self._method, self._path, headers=headers, repeat=False)
-        return await self._connection.request(self._method, self._path, f"q={id}", repeat=False)
+            return await self._connection.request(self._method, self._path, headers=headers)
+        return await self._connection.request(self._method, self._path, f"q={id}")
 
     async def heads(self, answer: Response) -> Sequence[Head]:
         """What an answer says of its records. Raises ReductError: it is no batch."""

@@ -133,13 +133,35 @@ async def test_a_kept_connection_that_was_closed_costs_a_question_nothing(server
 @with_server
 async def test_a_body_that_breaks_off(server, client):
     bucket = Bucket("b", client._http)
-    server.answers = [answer(body=b"abc", length=10, x_reduct_time=5, cut=True)]
+    broken = answer(body=b"abc", length=10, x_reduct_time=5, cut=True)
 
     async def read():
         async with bucket.read("e", 5) as record:
-            await record.read_all()
+            return await record.read_all()
+
+    server.answers = [broken, answer(body=b"abc", x_reduct_time=5)]
+    assert await read() == b"abc"
+    server.answers = [broken, broken]
+    assert (await fails(read()))[0] == -1
+    server.answers = [answer(body=INFO[:5], length=100, cut=True), answer(body=INFO, **API)]
+    assert (await client.info()).version == "1.21.0"
+
+
+@with_server
+async def test_a_content_that_breaks_off_when_some_of_it_was_read(server, client):
+    bucket = Bucket("b", client._http)
+    size = 3 << 20
+    server.answers = [answer(body=bytes(size // 2), length=size, x_reduct_time=5, cut=True)]
+    got = []
+
+    async def read():
+        async with bucket.read("e", 5) as record:
+            async for piece in record.read(100_000):
+                got.append(piece)
 
     assert (await fails(read()))[0] == -1
+    assert got
+    assert len(server.asked) == 1
 
 
 @with_server
