@@ -39,7 +39,8 @@ def streamset_html(streamset: Any) -> str:
     """A row per stream: collection, name, unit, version, first and last point."""
     header = "".join(f"<th>{name}</th>" for name in ("collection", "name", "unit", "version", "first", "last", "uuid"))
     shown = streamset[:_ROWS]
-    rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in _cells(stream))}</tr>" for stream in shown)
+    cells = streamset[0].btrdb._map(_cells, shown)
+    rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in cells)
     more = f"<p>{len(streamset) - _ROWS} more</p>" if len(streamset) > _ROWS else ""
     caption = f"<caption>{escape(str(streamset))}</caption>"
     return f"<table>{caption}<thead><tr>{header}</tr></thead><tbody>{rows}</tbody></table>{more}"

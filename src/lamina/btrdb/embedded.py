@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_ROWS = 131_072
-"""Rows of a join at once."""
+_JOIN_BYTES = 64 << 20
+"""Of a block of rows of a join, however many streams share it."""
 
 
 class Owned(NamedTuple):
@@ -55,6 +55,8 @@ class EmbeddedPoints:
             raise self._refuse.unreachable("UNAVAILABLE", str(error)) from error
         except errors.LaminaError as error:
             raise self._refuse.refused(*_told(error)) from error
+        except OSError as error:
+            raise self._refuse.refused(INTERNAL, str(error)) from error
 
     def _lazily(self, read: Callable[[Call], Iterator[T]]) -> Iterator[T]:
         with self._call() as call:
@@ -121,7 +123,8 @@ class Embedded(EmbeddedPoints):
     def multi_values(
         self, uuids: Sequence[bytes], versions: Sequence[int], start: int, end: int, period: int
     ) -> Iterator[tuple[Times, Values]]:
-        return self._lazily(lambda call: joins.multi_values(call, uuids, versions, start, end, period, _ROWS))
+        rows = max(1, _JOIN_BYTES // (8 * (len(uuids) + 1)))
+        return self._lazily(lambda call: joins.multi_values(call, uuids, versions, start, end, period, rows))
 
     def create(self, uuid: bytes, collection: str, tags: Texts, annotations: Texts) -> None:
         with self._call() as call:
