@@ -63,21 +63,21 @@ class EmbeddedPoints:
             yield from read(call)
 
     def raw_values(self, uuid: bytes, start: int, end: int, version: int) -> Iterator[tuple[int, Samples]]:
-        return self._lazily(lambda call: reads.raw_values(call, uuid, start, end, version))
+        return self._lazily(lambda call: reads.raw_values(call, uuid, start, end, version or 0))
 
     def aligned_windows(
         self, uuid: bytes, start: int, end: int, pointwidth: int, version: int
     ) -> Iterator[tuple[int, Summaries]]:
-        return self._lazily(lambda call: reads.aligned_windows(call, uuid, start, end, pointwidth, version))
+        return self._lazily(lambda call: reads.aligned_windows(call, uuid, start, end, pointwidth, version or 0))
 
     def windows(
         self, uuid: bytes, start: int, end: int, width: int, depth: int, version: int
     ) -> Iterator[tuple[int, Summaries]]:
-        return self._lazily(lambda call: reads.windows(call, uuid, start, end, width, depth, version))
+        return self._lazily(lambda call: reads.windows(call, uuid, start, end, width, depth, version or 0))
 
     def nearest(self, uuid: bytes, time: int, version: int, backward: bool) -> tuple[int, float, int]:
         with self._call() as call:
-            return reads.nearest(call, uuid, time, version, backward)
+            return reads.nearest(call, uuid, time, version or 0, backward)
 
     def changes(self, uuid: bytes, from_version: int, to_version: int, resolution: int) -> Iterator[tuple[int, Ranges]]:
         return self._lazily(lambda call: reads.changes(call, uuid, from_version, to_version, resolution))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -73,7 +74,7 @@ class Stream(Described):
         retry_backoff: int = 4,
     ) -> int:
         """Remove the points of a range in a new version, which is returned; older versions keep them."""
-        return self._btrdb.ep.deleteRange(self._uuid, to_nanoseconds(start), to_nanoseconds(end))
+        return self._btrdb.ep.deleteRange(self._uuid, _ns(start), _ns(end))
 
     @retry
     def flush(self, auto_retry: bool = False, retries: int = 5, retry_delay: int = 3, retry_backoff: int = 4) -> None:
@@ -96,7 +97,7 @@ class Stream(Described):
         """All points of a range: a list of (RawPoint, version), ascending, equal times in insertion order.
 
         16 B a point until objects are asked for. `.columns.time` and `.columns.value` are the arrays."""
-        parts = self._btrdb.ep.backend.raw_values(self._uuid.bytes, to_nanoseconds(start), to_nanoseconds(end), version)
+        parts = self._btrdb.ep.backend.raw_values(self._uuid.bytes, _ns(start), _ns(end), version)
         return raw_points(*_gathered(parts, Samples))
 
     @retry
@@ -114,7 +115,7 @@ class Stream(Described):
         """As values, a table with `time` timestamp[ns, UTC] and `value` float64; in the caller's `schema` instead,
         whose columns are taken by position."""
         self._check_arrow("arrow_values")
-        tables = self._btrdb.ep.arrowRawValues(self._uuid, to_nanoseconds(start), to_nanoseconds(end), version, schema)
+        tables = self._btrdb.ep.arrowRawValues(self._uuid, _ns(start), _ns(end), version, schema)
         return _joined(tables)
 
     @retry
@@ -133,9 +134,7 @@ class Stream(Described):
 
         start and end are rounded down to a window: points before start inside the first window count, those of the
         window that contains end do not. Raises InvalidPointWidth (0..63)."""
-        parts = self._btrdb.ep.backend.aligned_windows(
-            self._uuid.bytes, to_nanoseconds(start), to_nanoseconds(end), int(pointwidth), version
-        )
+        parts = self._btrdb.ep.backend.aligned_windows(self._uuid.bytes, _ns(start), _ns(end), int(pointwidth), version)
         return _stat_points(parts)
 
     @retry
@@ -152,11 +151,7 @@ class Stream(Described):
     ) -> pyarrow.Table:
         """As aligned_windows, a table of time, min, mean, max, count, stddev."""
         self._check_arrow("arrow_aligned_windows")
-        return _joined(
-            self._btrdb.ep.arrowAlignedWindows(
-                self._uuid, to_nanoseconds(start), to_nanoseconds(end), pointwidth, version
-            )
-        )
+        return _joined(self._btrdb.ep.arrowAlignedWindows(self._uuid, _ns(start), _ns(end), pointwidth, version))
 
     @retry
     def windows(
@@ -175,7 +170,7 @@ class Stream(Described):
         version). Empty windows are given with count 0 and zeros. `depth` allows edges to be off by up to 2**depth ns.
         Raises InvalidPointWidth (width, depth)."""
         parts = self._btrdb.ep.backend.windows(
-            self._uuid.bytes, to_nanoseconds(start), to_nanoseconds(end), width, depth, version
+            self._uuid.bytes, _ns(start), _ns(end), _whole(width, "width"), _whole(depth, "depth"), version
         )
         return _stat_points(parts)
 
@@ -194,7 +189,7 @@ class Stream(Described):
         """As windows, a table of time, min, mean, max, count, stddev."""
         self._check_arrow("arrow_windows")
         return _joined(
-            self._btrdb.ep.arrowWindows(self._uuid, to_nanoseconds(start), to_nanoseconds(end), width, 0, version)
+            self._btrdb.ep.arrowWindows(self._uuid, _ns(start), _ns(end), _whole(width, "width"), 0, version)
         )
 
     def count(
@@ -209,7 +204,7 @@ class Stream(Described):
 
         Unless `precise`, of the aligned windows of at most 2**pointwidth ns and half the range: those of the window
         that contains `end` are left out, those before `start` in its window are counted."""
-        first, last = to_nanoseconds(start), to_nanoseconds(end)
+        first, last = _ns(start), _ns(end)
         if precise:
             counted = self.windows(first, last, last - first, 0, version)
         else:
@@ -232,7 +227,7 @@ class Stream(Described):
         """(point, version) of the first point at or after `time`, or with `backward` of the last strictly before it;
         None if there is none."""
         try:
-            return self._btrdb.ep.nearest(self._uuid, to_nanoseconds(time), version, backward)
+            return self._btrdb.ep.nearest(self._uuid, _ns(time), version, backward)
         except NoSuchPoint:
             return None
 
@@ -284,6 +279,21 @@ class Stream(Described):
         from lamina.btrdb.display import stream_html
 
         return stream_html(self)
+
+
+def _ns(time: Any) -> int:
+    """Nanoseconds of a bound. Raises BTRDBTypeError for None, ValueError, TypeError."""
+    if time is None:
+        raise BTRDBTypeError("time None: expected int nanoseconds, datetime, datetime64 or text")
+    return int(to_nanoseconds(time))
+
+
+def _whole(number: Any, name: str) -> int:
+    """Raises BTRDBTypeError for what is no integer."""
+    try:
+        return operator.index(number)
+    except TypeError:
+        raise BTRDBTypeError(f"{name} {number!r}: expected an integer") from None
 
 
 def _gathered(parts: Iterator[tuple[int, C]], kind: Any) -> tuple[C, int]:
