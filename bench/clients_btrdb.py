@@ -2,7 +2,8 @@
 `python -m bench.clients_btrdb [--points 300000] [--repeats 3] [--btrdb4 PYTHON]`.
 
 The server is a process of its own with a directory, durability "os". Points per second of the clock, the best of the
-repeats, taken in turns. "objects": every point was looked at. The original of version 4 runs in the environment that
+repeats, taken in turns, and beside it how much less CPU the client's process took than the original (in a directory
+that is all the work). "objects": every point was looked at. The original of version 4 runs in the environment that
 `compat` makes for it (.venv-btrdb4), if it is there.
 """
 
@@ -21,7 +22,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from bench.measure import Line, headline, rate
@@ -47,9 +48,6 @@ def serve(pipe: Connection, folder: str) -> None:
             pipe.recv()
         except EOFError:
             server.stop(0).wait(5)
-
-
-Work = Callable[[Any], Any]
 
 
 def version_5(connect: Callable[[], Any], pairs: list[tuple[int, float]]) -> dict[str, Callable[[], object]]:
@@ -103,34 +101,54 @@ from bench import clients_btrdb
 address, n, repeats = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 pairs = [(1500000000000000000 + 8333333 * i, i * 0.5) for i in range(n)]
 works = clients_btrdb.version_4(lambda: btrdb4.connect(address), pairs)
-print(json.dumps({name: min(clients_btrdb.seconds(work) for _ in range(repeats)) for name, work in works.items()}))
+print(json.dumps({name: clients_btrdb.took(work, repeats) for name, work in works.items()}))
 """
 
 
-def seconds(work: Callable[[], object]) -> float:
-    gc.collect()
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
+class Took(NamedTuple):
+    """Seconds by the clock, and of this process's CPU."""
+
+    clock: float
+    cpu: float
+
+    def best(self, other: Took) -> Took:
+        return Took(min(self.clock, other.clock), min(self.cpu, other.cpu))
+
+
+NEVER = Took(float("inf"), float("inf"))
+
+
+def took(work: Callable[[], object], repeats: int = 1) -> Took:
+    """The least of so many."""
+    least = NEVER
+    for _ in range(repeats):
+        gc.collect()
+        clock, cpu = time.perf_counter(), time.process_time()
+        work()
+        least = least.best(Took(time.perf_counter() - clock, time.process_time() - cpu))
+    return least
+
+
+def line(what: str, n: int, ours: Took, original: Took, must: float = 0.0) -> Line:
+    reference = f"{rate(n / original.clock)}, CPU / {original.cpu / ours.cpu:.3g}"
+    return Line(what, n, rate(n / ours.clock), reference, original.clock / ours.clock, must)
 
 
 def lines(ways: dict[str, dict[str, Callable[[], object]]], n: int, repeats: int) -> Iterator[Line]:
     """For each work: ours beside "original"."""
     for what in ways["original"]:
-        best = dict.fromkeys(ways, float("inf"))
+        best = dict.fromkeys(ways, NEVER)
         for _ in range(repeats):
             for way, works in ways.items():
-                best[way] = min(best[way], seconds(works[what]))
+                best[way] = best[way].best(took(works[what]))
         for way in ways:
             if way != "original":
-                ratio = best["original"] / best[way]
                 must = MUST if way == "server" and what in ("values", "insert pairs", "windows") else 0.0
-                reference = f"original {rate(n / best['original'])}"
-                yield Line(f"{what}, {way}", n, rate(n / best[way]), reference, ratio, must)
+                yield line(f"{what}, {way}", n, best[way], best["original"], must)
 
 
-def columns(connect: Callable[[], Any], n: int, repeats: int) -> float:
-    """Seconds to insert columns, which the original has no way for."""
+def columns(connect: Callable[[], Any], n: int, repeats: int) -> Took:
+    """Inserting columns, which the original has no way for."""
     from bench import data
     from lamina.columns import Samples
 
@@ -140,10 +158,10 @@ def columns(connect: Callable[[], Any], n: int, repeats: int) -> float:
     def inserted() -> None:
         conn.create(uuid4(), f"bench/{uuid4().hex}", {"name": "x"}).insert(samples)
 
-    return min(seconds(inserted) for _ in range(repeats))
+    return took(inserted, repeats)
 
 
-def original_4(python: Path, address: str, n: int, repeats: int) -> dict[str, float] | None:
+def original_4(python: Path, address: str, n: int, repeats: int) -> dict[str, Took] | None:
     if not python.exists():
         print(f"no {python}: the original of version 4 is left out")
         return None
@@ -152,7 +170,7 @@ def original_4(python: Path, address: str, n: int, repeats: int) -> dict[str, fl
     done = subprocess.run(command, capture_output=True, text=True, timeout=LONG_S, env=environment, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr)
-    return dict(json.loads(done.stdout))
+    return {name: Took(*seconds) for name, seconds in json.loads(done.stdout).items()}
 
 
 def main() -> None:
@@ -186,23 +204,18 @@ def main() -> None:
                 "server": lambda: own.connect(address),
                 "directory": lambda: own.connect(directory),
             }
-            for line in lines({way: version_5(connect, pairs) for way, connect in connects.items()}, n, repeats):
-                line.show()
-            reference = min(seconds(version_5(connects["original"], pairs)["insert pairs"]) for _ in range(1))
+            for found in lines({way: version_5(connect, pairs) for way, connect in connects.items()}, n, repeats):
+                found.show()
+            reference = took(version_5(connects["original"], pairs)["insert pairs"])
             for way in ("server", "directory"):
-                took = columns(connects[way], n, repeats)
-                original = f"original's pairs {rate(n / reference)}"
-                Line(f"insert columns, {way}", n, rate(n / took), original, reference / took, 0.0).show()
+                line(f"insert columns, {way}", n, columns(connects[way], n, repeats), reference).show()
             few = n // 10
             theirs = original_4(chosen.btrdb4, address, few, 1)
             pairs = pairs[:few]
             for way, target in (("server", address), ("directory", directory)):
                 works = version_4(lambda target=target: own4.connect(target), pairs)
                 for what, do in works.items():
-                    took = min(seconds(do) for _ in range(repeats))
-                    other = theirs[what] if theirs else float("nan")
-                    original = f"original {rate(few / other)}" if theirs else "original not here"
-                    Line(f"{what}, {way}", few, rate(few / took), original, other / took, 0.0).show()
+                    line(f"{what}, {way}", few, took(do, repeats), theirs[what] if theirs else NEVER).show()
         finally:
             here.close()
             process.join(10)

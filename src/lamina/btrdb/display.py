@@ -36,7 +36,8 @@ def streamset_html(streamset: Any) -> str:
     """A row per stream: collection, name, unit, version, first and last point."""
     columns = ("collection", "name", "unit", "version", "first", "last", "uuid")
     shown = streamset[:_ROWS]
-    return table(str(streamset), columns, map(_cells, shown), max(0, len(streamset) - _ROWS))
+    rows = streamset[0].btrdb._map(_cells, shown)
+    return table(str(streamset), columns, rows, max(0, len(streamset) - _ROWS))
 
 
 def _cells(stream: Any) -> list[str]:

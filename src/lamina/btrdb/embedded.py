@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_ROWS = 131_072
-"""Rows of a join at once."""
+_JOIN_BYTES = 64 << 20
+"""Of a block of rows of a join, however many streams share it."""
 
 
 class Owned(NamedTuple):
@@ -55,27 +55,29 @@ class EmbeddedPoints:
             raise self._refuse.unreachable("UNAVAILABLE", str(error)) from error
         except errors.LaminaError as error:
             raise self._refuse.refused(*_told(error)) from error
+        except OSError as error:
+            raise self._refuse.refused(INTERNAL, str(error)) from error
 
     def _lazily(self, read: Callable[[Call], Iterator[T]]) -> Iterator[T]:
         with self._call() as call:
             yield from read(call)
 
     def raw_values(self, uuid: bytes, start: int, end: int, version: int) -> Iterator[tuple[int, Samples]]:
-        return self._lazily(lambda call: reads.raw_values(call, uuid, start, end, version))
+        return self._lazily(lambda call: reads.raw_values(call, uuid, start, end, version or 0))
 
     def aligned_windows(
         self, uuid: bytes, start: int, end: int, pointwidth: int, version: int
     ) -> Iterator[tuple[int, Summaries]]:
-        return self._lazily(lambda call: reads.aligned_windows(call, uuid, start, end, pointwidth, version))
+        return self._lazily(lambda call: reads.aligned_windows(call, uuid, start, end, pointwidth, version or 0))
 
     def windows(
         self, uuid: bytes, start: int, end: int, width: int, depth: int, version: int
     ) -> Iterator[tuple[int, Summaries]]:
-        return self._lazily(lambda call: reads.windows(call, uuid, start, end, width, depth, version))
+        return self._lazily(lambda call: reads.windows(call, uuid, start, end, width, depth, version or 0))
 
     def nearest(self, uuid: bytes, time: int, version: int, backward: bool) -> tuple[int, float, int]:
         with self._call() as call:
-            return reads.nearest(call, uuid, time, version, backward)
+            return reads.nearest(call, uuid, time, version or 0, backward)
 
     def changes(self, uuid: bytes, from_version: int, to_version: int, resolution: int) -> Iterator[tuple[int, Ranges]]:
         return self._lazily(lambda call: reads.changes(call, uuid, from_version, to_version, resolution))
@@ -121,7 +123,8 @@ class Embedded(EmbeddedPoints):
     def multi_values(
         self, uuids: Sequence[bytes], versions: Sequence[int], start: int, end: int, period: int
     ) -> Iterator[tuple[Times, Values]]:
-        return self._lazily(lambda call: joins.multi_values(call, uuids, versions, start, end, period, _ROWS))
+        rows = max(1, _JOIN_BYTES // (8 * (len(uuids) + 1)))
+        return self._lazily(lambda call: joins.multi_values(call, uuids, versions, start, end, period, rows))
 
     def create(self, uuid: bytes, collection: str, tags: Texts, annotations: Texts) -> None:
         with self._call() as call:

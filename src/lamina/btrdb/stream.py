@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import operator
 from collections.abc import Iterable, Iterator
-from copy import deepcopy
 from typing import TYPE_CHECKING, Any, TypeVar
-from uuid import UUID
 
+from lamina.btrdb.described import Described
 from lamina.btrdb.endpoint import parts_of
-from lamina.btrdb.exceptions import (
-    BTRDBTypeError,
-    BTRDBValueError,
-    InvalidCollection,
-    NoSuchPoint,
-    StreamNotFoundError,
-    retry,
-)
+from lamina.btrdb.exceptions import BTRDBTypeError, NoSuchPoint, retry
 from lamina.btrdb.point import RawPoint, StatPoint
 from lamina.btrdb.sequences import PointList, PointTuple, raw_points
-from lamina.btrdb.utils.conversion import AnnotationDecoder, AnnotationEncoder
 from lamina.btrdb.utils.general import pointwidth as pw
 from lamina.btrdb.utils.timez import currently_as_ns, to_nanoseconds
 from lamina.columns import Columns, Samples, Summaries
@@ -28,169 +19,22 @@ from lamina.time import MAX_TIME, MIN_TIME
 if TYPE_CHECKING:
     import pyarrow
 
-    from lamina.btrdb.conn import BTrDB
-
 INSERT_BATCH_SIZE = 50_000
 """Points of one insert in the database: longer ones are several, each with a version of its own."""
 
 MINIMUM_TIME = MIN_TIME
 MAXIMUM_TIME = MAX_TIME - 1
 
-_METADATA = ("known_to_exist", "collection", "tags", "annotations", "property_version")
-
 C = TypeVar("C", bound=Columns)
 
 
-class Stream:
+class Stream(Described):
     """A handle on a stream; cheap. Times are int ns since the epoch (also datetime, datetime64, text: see
     `utils.timez.to_nanoseconds`), ranges include their start and exclude their end. Version 0 is the latest.
 
     Reads raise StreamNotFoundError, VersionNotAvailable, InvalidTimeRange. `auto_retry` and what belongs to it:
     `exceptions.retry`.
     """
-
-    def __init__(self, btrdb: BTrDB, uuid: UUID, **db_values: Any) -> None:
-        """`db_values`: what is known already of known_to_exist, collection, tags, annotations, property_version."""
-        unknown = [name for name in db_values if name not in _METADATA]
-        if unknown:
-            raise BTRDBTypeError(f"got unexpected db_values argument(s) '{', '.join(unknown)}'")
-        self._btrdb = btrdb
-        self._uuid = uuid
-        self._known_to_exist: bool | None = db_values.get("known_to_exist")
-        self._collection: str | None = db_values.get("collection")
-        self._tags: dict[str, str] | None = db_values.get("tags")
-        self._annotations: dict[str, Any] | None = db_values.get("annotations")
-        self._property_version: int | None = db_values.get("property_version")
-
-    # -- metadata -------------------------------------------------------------------------------------------------
-
-    @property
-    def btrdb(self) -> BTrDB:
-        """The connection."""
-        return self._btrdb
-
-    @property
-    def uuid(self) -> UUID:
-        return self._uuid
-
-    @property
-    def name(self) -> str:
-        """The tag `name`."""
-        return self._described()["name"]
-
-    @property
-    def unit(self) -> str:
-        """The tag `unit`."""
-        return self._described()["unit"]
-
-    @property
-    def collection(self) -> str:
-        """Its collection, as last seen."""
-        if self._collection is None:
-            self.refresh_metadata()
-        return self._collection or ""
-
-    def _described(self) -> dict[str, str]:
-        if self._tags is None:
-            self.refresh_metadata()
-        return self._tags or {}
-
-    def refresh_metadata(self) -> None:
-        """Fetch collection, tags, annotations and property version anew. Raises StreamNotFoundError."""
-        collection, version, tags, annotations, _ = self._btrdb.ep.streamInfo(self._uuid, False, True)
-        self._collection, self._property_version, self._tags = collection, version, tags
-        self._annotations = {key: json.loads(text, cls=AnnotationDecoder) for key, text in annotations.items()}
-        self._known_to_exist = True
-
-    def exists(self) -> bool:
-        """Whether the database has it; asked once."""
-        if not self._known_to_exist:
-            try:
-                self.refresh_metadata()
-            except StreamNotFoundError:
-                return False
-        return True
-
-    @retry
-    def tags(
-        self,
-        refresh: bool = False,
-        auto_retry: bool = False,
-        retries: int = 5,
-        retry_delay: int = 3,
-        retry_backoff: int = 4,
-    ) -> dict[str, str]:
-        """All tags, a copy; as last seen unless `refresh`."""
-        if refresh or self._tags is None:
-            self.refresh_metadata()
-        return dict(self._tags or {})
-
-    @retry
-    def annotations(
-        self,
-        refresh: bool = False,
-        auto_retry: bool = False,
-        retries: int = 5,
-        retry_delay: int = 3,
-        retry_backoff: int = 4,
-    ) -> tuple[dict[str, Any], int]:
-        """All annotations, a copy, and the property version; as last seen unless `refresh`."""
-        if refresh or self._annotations is None:
-            self.refresh_metadata()
-        return deepcopy(self._annotations or {}), self._property_version or 0
-
-    @retry
-    def version(self, auto_retry: bool = False, retries: int = 5, retry_delay: int = 3, retry_backoff: int = 4) -> int:
-        """The latest version: 10 when created, one more per insert and delete. Asked each time."""
-        return self._btrdb.ep.streamInfo(self._uuid, True, False)[4]
-
-    @retry
-    def update(
-        self,
-        tags: dict[str, str] | None = None,
-        annotations: dict[str, Any] | None = None,
-        collection: str | None = None,
-        encoder: type[json.JSONEncoder] | None = AnnotationEncoder,
-        replace: bool = False,
-        auto_retry: bool = False,
-        retries: int = 5,
-        retry_delay: int = 3,
-        retry_backoff: int = 4,
-    ) -> int:
-        """Set tags, annotations and collection; the new property version.
-
-        What is not named stays; with `replace` other annotations go. `encoder` makes text of annotations, None: they
-        are text. Raises BTRDBServerError (423) if somebody else changed the metadata since they were seen,
-        AmbiguousStream.
-        """
-        if tags is None and annotations is None and collection is None:
-            raise BTRDBValueError("you must supply a tags, annotations, or collection argument")
-        if tags is not None and not isinstance(tags, dict):
-            raise BTRDBTypeError(f"tags must be of type dict, are {type(tags).__name__}")
-        if annotations is not None and not isinstance(annotations, dict):
-            raise BTRDBTypeError(f"annotations must be of type dict, are {type(annotations).__name__}")
-        if collection is not None and not isinstance(collection, str):
-            raise InvalidCollection(f"collection must be of type string, is {type(collection).__name__}")
-        ep = self._btrdb.ep
-        if tags is not None or collection is not None:
-            home = self.collection if collection is None else collection
-            ep.setStreamTags(self._uuid, self._property_version, tags or {}, home)
-            self.refresh_metadata()
-        if annotations is not None:
-            if replace and self._annotations is None:
-                self.refresh_metadata()
-            texts = annotations if encoder is None else {k: json.dumps(v, cls=encoder) for k, v in annotations.items()}
-            gone = [key for key in self._annotations or {} if key not in annotations] if replace else []
-            ep.setStreamAnnotations(self._uuid, self._property_version, texts, gone)
-            self.refresh_metadata()
-        return self._property_version or 0
-
-    @retry
-    def obliterate(
-        self, auto_retry: bool = False, retries: int = 5, retry_delay: int = 3, retry_backoff: int = 4
-    ) -> None:
-        """Remove the stream with all versions, at once and for good; its uuid is never given again."""
-        self._btrdb.ep.obliterate(self._uuid)
 
     # -- writing --------------------------------------------------------------------------------------------------
 
@@ -230,7 +74,7 @@ class Stream:
         retry_backoff: int = 4,
     ) -> int:
         """Remove the points of a range in a new version, which is returned; older versions keep them."""
-        return self._btrdb.ep.deleteRange(self._uuid, to_nanoseconds(start), to_nanoseconds(end))
+        return self._btrdb.ep.deleteRange(self._uuid, _ns(start), _ns(end))
 
     @retry
     def flush(self, auto_retry: bool = False, retries: int = 5, retry_delay: int = 3, retry_backoff: int = 4) -> None:
@@ -253,7 +97,7 @@ class Stream:
         """All points of a range: a list of (RawPoint, version), ascending, equal times in insertion order.
 
         16 B a point until objects are asked for. `.columns.time` and `.columns.value` are the arrays."""
-        parts = self._btrdb.ep.backend.raw_values(self._uuid.bytes, to_nanoseconds(start), to_nanoseconds(end), version)
+        parts = self._btrdb.ep.backend.raw_values(self._uuid.bytes, _ns(start), _ns(end), version)
         return raw_points(*_gathered(parts, Samples))
 
     @retry
@@ -271,7 +115,7 @@ class Stream:
         """As values, a table with `time` timestamp[ns, UTC] and `value` float64; in the caller's `schema` instead,
         whose columns are taken by position."""
         self._check_arrow("arrow_values")
-        tables = self._btrdb.ep.arrowRawValues(self._uuid, to_nanoseconds(start), to_nanoseconds(end), version, schema)
+        tables = self._btrdb.ep.arrowRawValues(self._uuid, _ns(start), _ns(end), version, schema)
         return _joined(tables)
 
     @retry
@@ -290,9 +134,7 @@ class Stream:
 
         start and end are rounded down to a window: points before start inside the first window count, those of the
         window that contains end do not. Raises InvalidPointWidth (0..63)."""
-        parts = self._btrdb.ep.backend.aligned_windows(
-            self._uuid.bytes, to_nanoseconds(start), to_nanoseconds(end), int(pointwidth), version
-        )
+        parts = self._btrdb.ep.backend.aligned_windows(self._uuid.bytes, _ns(start), _ns(end), int(pointwidth), version)
         return _stat_points(parts)
 
     @retry
@@ -309,11 +151,7 @@ class Stream:
     ) -> pyarrow.Table:
         """As aligned_windows, a table of time, min, mean, max, count, stddev."""
         self._check_arrow("arrow_aligned_windows")
-        return _joined(
-            self._btrdb.ep.arrowAlignedWindows(
-                self._uuid, to_nanoseconds(start), to_nanoseconds(end), pointwidth, version
-            )
-        )
+        return _joined(self._btrdb.ep.arrowAlignedWindows(self._uuid, _ns(start), _ns(end), pointwidth, version))
 
     @retry
     def windows(
@@ -332,7 +170,7 @@ class Stream:
         version). Empty windows are given with count 0 and zeros. `depth` allows edges to be off by up to 2**depth ns.
         Raises InvalidPointWidth (width, depth)."""
         parts = self._btrdb.ep.backend.windows(
-            self._uuid.bytes, to_nanoseconds(start), to_nanoseconds(end), width, depth, version
+            self._uuid.bytes, _ns(start), _ns(end), _whole(width, "width"), _whole(depth, "depth"), version
         )
         return _stat_points(parts)
 
@@ -351,7 +189,7 @@ class Stream:
         """As windows, a table of time, min, mean, max, count, stddev."""
         self._check_arrow("arrow_windows")
         return _joined(
-            self._btrdb.ep.arrowWindows(self._uuid, to_nanoseconds(start), to_nanoseconds(end), width, 0, version)
+            self._btrdb.ep.arrowWindows(self._uuid, _ns(start), _ns(end), _whole(width, "width"), 0, version)
         )
 
     def count(
@@ -366,7 +204,7 @@ class Stream:
 
         Unless `precise`, of the aligned windows of at most 2**pointwidth ns and half the range: those of the window
         that contains `end` are left out, those before `start` in its window are counted."""
-        first, last = to_nanoseconds(start), to_nanoseconds(end)
+        first, last = _ns(start), _ns(end)
         if precise:
             counted = self.windows(first, last, last - first, 0, version)
         else:
@@ -389,7 +227,7 @@ class Stream:
         """(point, version) of the first point at or after `time`, or with `backward` of the last strictly before it;
         None if there is none."""
         try:
-            return self._btrdb.ep.nearest(self._uuid, to_nanoseconds(time), version, backward)
+            return self._btrdb.ep.nearest(self._uuid, _ns(time), version, backward)
         except NoSuchPoint:
             return None
 
@@ -441,6 +279,21 @@ class Stream:
         from lamina.btrdb.display import stream_html
 
         return stream_html(self)
+
+
+def _ns(time: Any) -> int:
+    """Nanoseconds of a bound. Raises BTRDBTypeError for None, ValueError, TypeError."""
+    if time is None:
+        raise BTRDBTypeError("time None: expected int nanoseconds, datetime, datetime64 or text")
+    return int(to_nanoseconds(time))
+
+
+def _whole(number: Any, name: str) -> int:
+    """Raises BTRDBTypeError for what is no integer."""
+    try:
+        return operator.index(number)
+    except TypeError:
+        raise BTRDBTypeError(f"{name} {number!r}: expected an integer") from None
 
 
 def _gathered(parts: Iterator[tuple[int, C]], kind: Any) -> tuple[C, int]:

@@ -60,6 +60,9 @@ FAILURES = {
     "point width": lambda c, s: s.aligned_windows(START, END, 64),
     "negative point width": lambda c, s: s.aligned_windows(START, END, -1),
     "width": lambda c, s: s.windows(START, END, 0),
+    "no time": lambda c, s: s.values(None, END),
+    "width of text": lambda c, s: s.windows(START, END, "1s"),
+    "width with a fraction": lambda c, s: s.windows(START, END, 0.5),
     "negative width": lambda c, s: s.windows(START, END, -5),
     "depth": lambda c, s: s.windows(START, END, 5, 64),
     "infinite value": lambda c, s: s.insert([(1, float("inf"))]),
@@ -117,6 +120,7 @@ RESULTS = {
     "arrow windows": lambda s: s.arrow_windows(START - SECOND, END, SECOND // 5),
     "aligned": lambda s: s.aligned_windows(START, END, 28),
     "arrow aligned": lambda s: s.arrow_aligned_windows(START, END, 28),
+    "no version": lambda s: (s.values(START, END, version=None), s.windows(START, END, SECOND, version=None)),
     "no points": lambda s: s.values(START - 5, START),
     "no windows": lambda s: s.aligned_windows(START - 5, START, 0),
     "count": lambda s: (s.count(), s.count(START, END), s.count(START, END, precise=True), s.count(START, START + 1)),
@@ -235,6 +239,23 @@ def test_a_subscription_to_an_unknown_stream_fails(conn):
         next(iter(conn.ep.subscribe(updates)))
 
 
+def test_who_follows_a_directory_and_does_not_read_is_cut_off(db, monkeypatch):
+    monkeypatch.setattr("lamina.btrdb.embedded.MAILBOX", 5)
+    with btrdb.connect(db) as conn:
+        stream, updates = ten(conn), queue.Queue()
+        updates.put(([stream.uuid], []))
+        delivered = conn.ep.subscribe(updates)
+        reader = threading.Thread(target=next, args=(delivered,), daemon=True)
+        reader.start()
+        while reader.is_alive():
+            stream.insert([(1, 1.0)])
+        for _ in range(9):
+            stream.insert([(1, 1.0)])
+        with pytest.raises(BTRDBServerError, match=r"426: more than 1024 inserts wait to be read"):
+            list(delivered)
+        updates.put(None)
+
+
 def test_sets_write_and_pin(conn):
     streams = conn.streams(*(ten(conn).uuid for _ in range(20)))
     streams.pin_versions()
@@ -287,6 +308,14 @@ def test_streams_in_collection_bring_their_metadata(conn):
 def test_unknown_keyword_of_a_stream(conn):
     with pytest.raises(BTRDBTypeError, match="colour"):
         btrdb.stream.Stream(conn, NOBODY, colour="red")
+
+
+def test_a_failing_disk_is_told(db, monkeypatch):
+    with btrdb.connect(db) as conn:
+        stream = ten(conn)
+        monkeypatch.setattr(type(db.streams), "get", lambda self, uuid: (_ for _ in ()).throw(OSError(5, "broken")))
+        with pytest.raises(BTRDBServerError, match=r"^500: .*broken"):
+            stream.values(START, END)
 
 
 def test_an_endpoint_is_made_of_a_channel(conn, db):

@@ -7,12 +7,15 @@ import subprocess
 import sys
 from uuid import uuid4
 
+import grpc
 import pytest
+import trustme
 
 import lamina
 from lamina import btrdb
 from lamina.btrdb.exceptions import ConnectionError, CredentialsFileNotFound, ProfileNotFound
 from lamina.btrdb.utils import credentials
+from lamina.faces.btrdb.server import Tls, build_server
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +96,31 @@ def test_a_profile_says_where(monkeypatch, tmp_path):
 def test_a_profile_without_a_file():
     with pytest.raises(CredentialsFileNotFound):
         btrdb.connect(profile="x")
+
+
+def test_tls_on_its_port_by_the_given_certificates(monkeypatch, tmp_path, db):
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost")
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    chain = b"".join(part.bytes() for part in certificate.cert_chain_pems)
+    server = build_server(db)
+    port = server.add_port("127.0.0.1", 0, Tls(chain, certificate.private_key_pem.bytes()))
+    server.start()
+    secure = grpc.secure_channel
+    monkeypatch.setattr(
+        grpc, "secure_channel", lambda target, *a, **o: secure(target.replace("4411", str(port)), *a, **o)
+    )
+    try:
+        with pytest.raises(ConnectionError):
+            btrdb.connect("localhost:4411")
+        monkeypatch.setenv("BTRDB_CA_BUNDLE", str(tmp_path / "ca.pem"))
+        with btrdb.connect("localhost:4411", apikey="ignored") as conn:
+            assert conn.info()["majorVersion"] == 5
+        monkeypatch.setenv("BTRDB_CA_BUNDLE", str(tmp_path / "none.pem"))
+        with pytest.raises(OSError, match=r"BTRDB_CA_BUNDLE=.*none\.pem cannot be read"):
+            btrdb.connect("localhost:4411")
+    finally:
+        server.stop(0).wait(10)
 
 
 def test_a_directory_that_another_process_holds(tmp_path):

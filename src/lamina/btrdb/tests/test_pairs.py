@@ -74,6 +74,7 @@ def test_columns_are_not_copied():
         ([("1", 1.0)], "point 0 is ('1', 1.0)"),
         ([(1,)], "point 0"),
         ([(1, 2.0, 3), (1,)], "point 0"),
+        ([(1, 2.0), (2, 3.0, 4)], "point 1"),
         ([5], "point 0 is 5"),
         ([(1 << 63, 1.0)], "point 0"),
         ([(dt.datetime(2024, 1, 1), 1.0)], "point 0"),

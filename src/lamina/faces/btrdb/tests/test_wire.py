@@ -191,3 +191,47 @@ def test_rows_encode_as_the_generated_class_reads(streams):
 @given(st.integers(0, (1 << 64) - 1))
 def test_varints_read_back(value):
     assert wire.read_varint(b"\xff" + wire.varint(value) + b"\xff", 1) == (value, 1 + len(wire.varint(value)))
+
+
+# Answers, read back
+
+
+@given(st.lists(st.tuples(TIMES, VALUES), max_size=9))
+def test_points_that_are_written_out_are_read_back(points):
+    times = np.array([time for time, _ in points], np.int64)
+    values = np.array([value for _, value in points], np.float64)
+    head = wire.versions(11)
+    columns = wire.POINT.decode(wire.encode_points(head, Samples(times, values)), len(head))
+    assert columns is not None
+    assert columns[0].tobytes() == times.tobytes()
+    assert columns[1].tobytes() == values.tobytes()
+
+
+@given(st.lists(st.tuples(TIMES, VALUES), max_size=9))
+def test_points_in_another_form_are_left_to_the_generated_class(points):
+    """As protobuf writes them, without zeros: never other points, at most none."""
+    data = pb.RawValuesResponse(values=[pb.RawPoint(time=t, value=v) for t, v in points]).SerializeToString()
+    columns = wire.POINT.decode(data, 0)
+    full = all(time != 0 and (value != 0 or np.signbit(value)) for time, value in points)
+    assert (columns is not None) == (full or not data)
+    if columns is not None:
+        assert columns[0].tolist() == [time for time, _ in points][: len(columns[0])]
+
+
+def test_windows_are_read_back():
+    f8 = np.array([1.5, 0.0])
+    windows = Summaries(np.array([0, 7]), f8, f8 + 1, f8 + 2, np.array([3, 0], np.uint64), f8 / 2)
+    for layout, stddev in ((wire.SUMMARY, True), (wire.SUMMARY_4, False)):
+        columns = layout.decode(wire.encode_summaries(b"", windows, stddev=stddev), 0)
+        expected = [getattr(windows, name) for name in Summaries.fields]
+        assert [column.tolist() for column in columns] == [column.tolist() for column in expected[: len(columns)]]
+        assert layout.decode(wire.encode_summaries(b"", windows, stddev=not stddev), 0) is None
+
+
+def test_inserted_points_are_those_of_insert_params():
+    data = wire.encode_inserted(
+        pb.InsertParams(uuid=b"u" * 16).SerializeToString(), np.array([0, 5]), np.array([1.5, 0.0])
+    )
+    message = pb.InsertParams.FromString(data)
+    assert [(point.time, point.value) for point in message.values] == [(0, 1.5), (5, 0.0)]
+    assert message.uuid == b"u" * 16
