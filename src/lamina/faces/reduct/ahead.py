@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from lamina.engine.records.queries import Query
 
 KEPT = 32
-"""Batches that wait with their contents, about 1 MiB each at most. Of earlier ones contents are read again."""
+"""Batches that wait with their contents: 256 KiB each, longer ones are read when they are sent; or 1 MiB where the loop
+sends. Of earlier ones contents are read again."""
 
 T = TypeVar("T")
 

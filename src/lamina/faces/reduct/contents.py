@@ -20,11 +20,14 @@ if TYPE_CHECKING:
 PART_BYTES = 1 << 20
 """Read and sent at a time: 8 connections hold 8 MiB, 16 where the loop sends them."""
 
+LONG_BYTES = 256 << 10
+"""More than this is sent by a thread where that is possible: it is still in the cache when it is sent."""
+
 BUFFER_BYTES = PART_BYTES + 4096
 """Room for the checksums behind a content, too."""
 
 JOIN_BYTES = 16_384
-"""Shorter contents are joined: a send costs as much as copying this."""
+"""Shorter contents that the loop sends are joined: a send costs as much as copying this."""
 
 _buffers: deque[memoryview] = deque(maxlen=16)
 """Buffers that nobody refers to. Of a body that was broken off the buffer does not come back: something may still be
@@ -43,7 +46,7 @@ NOTHING = Contents((), None)
 
 def is_long(size: int, direct: bool) -> bool:
     """Whether so much is read when it is sent, not before. `direct`: threads may send it themselves."""
-    return direct and size > PART_BYTES
+    return direct and size > LONG_BYTES
 
 
 def read(records: Sequence[Record], direct: bool) -> Contents:
@@ -111,7 +114,8 @@ def _parts(records: Sequence[Record], buffer: memoryview | None) -> Iterator[Par
         while at < len(records) and records[at].size <= SMALL and size < PART_BYTES:
             size += records[at].size
             at += 1
-        gathered += _joined(read_contents(records[run:at]))
+        found = read_contents(records[run:at])
+        gathered += found if buffer is not None else _joined(found)
         if size >= PART_BYTES:
             yield gathered
             gathered, size, used = [], 0, 0
