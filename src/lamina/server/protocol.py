@@ -15,6 +15,7 @@ from urllib.parse import unquote
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from lamina.server.bounds import Refused, check_sizes, too_large, too_long
 from lamina.server.deadlines import Stage, Watch
 from lamina.server.exchange import UNKNOWN, Exchange, Take
 from lamina.server.heads import refusal
@@ -40,15 +41,6 @@ ASGI = {"version": "3.0", "spec_version": "2.3"}
 BETWEEN, IN_HEAD, IN_BODY = range(3)
 
 _METHODS: dict[bytes, str] = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")}
-
-
-class Refused(Exception):
-    """Ends a connection from within a callback of the parser."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
 
 
 def protocol_class(limits: HttpLimits) -> type[Protocol]:
@@ -187,9 +179,9 @@ class Protocol(HttpToolsProtocol):
         if self._reading == IN_HEAD:
             self._head_read += size
             if len(self.url) > limits.target_bytes:
-                self.refuse(414, _too_long(limits))
+                self.refuse(414, too_long(limits))
             elif self._head_read > limits.head_bytes + READ_BYTES:  # at most one read of it may be another request's
-                self.refuse(431, _too_large(limits))
+                self.refuse(431, too_large(limits))
         elif body is self.cycle and body is not None and body.received == before:
             self._barren += size
             if self._barren > limits.line_bytes:
@@ -221,9 +213,9 @@ class Protocol(HttpToolsProtocol):
         parser, headers, limits = self.parser, self.headers, self.limits
         fields = dict(headers)
         if len(self.url) > limits.target_bytes:
-            raise Refused(414, _too_long(limits))
+            raise Refused(414, too_long(limits))
         if self._head_read + self._read > limits.line_bytes:
-            _check_sizes(headers, limits)
+            check_sizes(headers, limits)
         if len(headers) > limits.header_lines:
             raise Refused(431, f"{len(headers)} header lines: at most {limits.header_lines} are taken")
         version = parser.get_http_version()
@@ -410,23 +402,3 @@ class Protocol(HttpToolsProtocol):
                 self.refuse(400, TIMEOUT)
             else:
                 exchange.give_up()
-
-
-def _check_sizes(headers: list[tuple[bytes, bytes]], limits: HttpLimits) -> None:
-    """A name, a value, and four bytes between and behind them."""
-    total = 0
-    for name, value in headers:
-        line = len(name) + len(value) + 4
-        if line > limits.line_bytes:
-            raise Refused(431, f"header line of {line} bytes: at most {limits.line_bytes} are taken")
-        total += line
-    if total > limits.head_bytes:
-        raise Refused(431, _too_large(limits))
-
-
-def _too_long(limits: HttpLimits) -> str:
-    return f"a request target of more than {limits.target_bytes} bytes is not taken"
-
-
-def _too_large(limits: HttpLimits) -> str:
-    return f"headers of more than {limits.head_bytes} bytes are not taken"

@@ -40,7 +40,7 @@ def _lay(log: Log, source: Positions, length: Positions, target: Positions) -> b
     """Copy contents from the log to offsets of a buffer that ends, aligned, behind the last of them."""
     size = int(target[-1] + length[-1])
     size += -size % ALIGNMENT
-    if np.array_equal(source - source[0], target) and size == target[-1] + length[-1]:
+    if size == int(length.sum()) and np.array_equal(source - source[0], target):
         try:
             return log.read(int(source[0]), size)
         except NotFound:  # it goes on in the next file
@@ -49,7 +49,8 @@ def _lay(log: Log, source: Positions, length: Positions, target: Positions) -> b
     order = np.argsort(source, kind="stable")
     source, length, target = source[order], length[order], target[order]
     ends = source + length
-    joined = (source[1:] == ends[:-1]) & (target[1:] == target[:-1] + length[:-1])  # both here and there
+    # Joined both here and there: never across files, each of which begins with a header.
+    joined = (source[1:] == ends[:-1]) & (target[1:] == target[:-1] + length[:-1])
     first = np.flatnonzero(np.concatenate(([True], ~joined)))
     last = np.concatenate((first[1:], [len(source)])) - 1
     _copy(log, laid, source[first], ends[last], target[first])
