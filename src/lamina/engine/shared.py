@@ -29,7 +29,6 @@ class _Opened:
         self.users: set[object] = set()
 
     def give_back(self, user: object) -> None:
-        """A user less; without any the database is closed."""
         with self.lock:
             self.users.discard(user)
             database = self.database
@@ -61,7 +60,6 @@ class SharedDatabase:
 
     @property
     def closed(self) -> bool:
-        """Whether the handle was given back."""
         return not self._give_back.alive
 
     def close(self) -> None:
