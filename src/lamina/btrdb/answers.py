@@ -40,10 +40,12 @@ def version_of(data: bytes) -> int:
 
 
 def raw_values(messages: Answers) -> Iterator[tuple[int, Samples]]:
+    """Version and points of each RawValuesResponse."""
     return _decoded(messages, wire.POINT, pb.RawValuesResponse, "values", ("time", "value"), Samples)
 
 
 def windows(messages: Answers) -> Iterator[tuple[int, Summaries]]:
+    """Version and windows of each response of version 5."""
     return _decoded(messages, wire.SUMMARY, pb.WindowsResponse, "values", Summaries.fields, Summaries)
 
 
@@ -58,6 +60,7 @@ def windows_4(messages: Answers) -> Iterator[tuple[int, Summaries]]:
 
 
 def changes(messages: Answers) -> Iterator[tuple[int, Ranges]]:
+    """Version and ranges of each ChangesResponse."""
     return _decoded(messages, wire.CHANGED_RANGE, pb.ChangesResponse, "ranges", ("start", "end"), Ranges)
 
 

@@ -104,6 +104,7 @@ class Channel:
                 call.cancel()
 
     def both_ways(self, path: str, requests: Iterator[bytes], refuse: Errors) -> Iterator[bytes]:
+        """The messages of an answer that goes on while requests do."""
         call = self._method(path, self._channel.stream_stream, refuse)(requests, metadata=self._metadata)
         try:
             for message in call:
@@ -114,6 +115,7 @@ class Channel:
             call.cancel()
 
     def close(self) -> None:
+        """Every call fails from here on, also those under way. Idempotent."""
         self._closed.set()
         self._channel.close()
 

@@ -39,6 +39,7 @@ class Described:
 
     @property
     def uuid(self) -> UUID:
+        """Its identity; given once and never again."""
         return self._uuid
 
     @property

@@ -58,12 +58,14 @@ class Endpoint:
     # -- points ---------------------------------------------------------------------------------------------------
 
     def rawValues(self, uu: Uuid, start: int, end: int, version: int = 0) -> Iterator[tuple[PointList, int]]:
+        """(points, version): all points of [start, end), ascending."""
         for at, samples in self.backend.raw_values(uu.bytes, start, end, version):
             yield raw_points(samples), at
 
     def arrowRawValues(
         self, uu: Uuid, start: int, end: int, version: int = 0, schema: pyarrow.Schema | None = None
     ) -> Iterator[tuple[pyarrow.Table, int]]:
+        """(table, version): `time` and `value`, or in the columns of `schema`."""
         from lamina.faces.btrdb.service import tables
 
         with _refusals():
@@ -77,24 +79,28 @@ class Endpoint:
     def alignedWindows(
         self, uu: Uuid, start: int, end: int, pointwidth: Any, version: int = 0
     ) -> Iterator[tuple[PointTuple, int]]:
+        """(windows, version): those of 2**pointwidth ns that hold points."""
         for at, windows in self.backend.aligned_windows(uu.bytes, start, end, int(pointwidth), version):
             yield PointTuple(windows, StatPoint), at
 
     def arrowAlignedWindows(
         self, uu: Uuid, start: int, end: int, pointwidth: Any, version: int = 0
     ) -> Iterator[tuple[pyarrow.Table, int]]:
+        """(table, version) of the same."""
         for at, windows in self.backend.aligned_windows(uu.bytes, start, end, int(pointwidth), version):
             yield _windows_table(windows), at
 
     def windows(
         self, uu: Uuid, start: int, end: int, width: int, depth: int, version: int = 0
     ) -> Iterator[tuple[PointTuple, int]]:
+        """(windows, version): all of `width` ns from start on that end by `end`."""
         for at, windows in self.backend.windows(uu.bytes, start, end, width, depth, version):
             yield PointTuple(windows, StatPoint), at
 
     def arrowWindows(
         self, uu: Uuid, start: int, end: int, width: int, depth: int, version: int = 0
     ) -> Iterator[tuple[pyarrow.Table, int]]:
+        """(table, version) of the same."""
         for at, windows in self.backend.windows(uu.bytes, start, end, width, depth, version):
             yield _windows_table(windows), at
 
@@ -141,6 +147,7 @@ class Endpoint:
         toVersion: int,
         resolution: int,
     ) -> Iterator[tuple[Sequence[ChangedRange], int]]:
+        """(ranges, version): what differs after fromVersion, up to and with toVersion (0: the latest)."""
         for at, ranges in self.backend.changes(uu.bytes, fromVersion, toVersion, resolution):
             yield PointList(ranges, ChangedRange), at
 
@@ -149,20 +156,25 @@ class Endpoint:
         return self.backend.insert(uu.bytes, parts_of(values, None), policy)
 
     def arrowInsertValues(self, uu: Uuid, values: pyarrow.Table, policy: str) -> int:
+        """As insert, of a table of times and values."""
         return self.insert(uu, values, policy)
 
     def deleteRange(self, uu: Uuid, start: int, end: int) -> int:
+        """Remove [start, end); the new version."""
         return self.backend.delete(uu.bytes, start, end)
 
     def flush(self, uu: Uuid) -> None:
+        """Put what is buffered into segments."""
         self.backend.flush(uu.bytes)
 
     def obliterate(self, uu: Uuid) -> None:
+        """Remove the stream for good."""
         self.backend.obliterate(uu.bytes)
 
     # -- metadata -------------------------------------------------------------------------------------------------
 
     def create(self, uu: Uuid, collection: str, tags: Any, annotations: Any) -> None:
+        """A new, empty stream."""
         self.backend.create(uu.bytes, collection, _texts(tags), _texts(annotations))
 
     def streamInfo(
@@ -178,9 +190,11 @@ class Endpoint:
         return found.collection, found.property_version, dict(found.tags), dict(found.annotations), version
 
     def setStreamTags(self, uu: Uuid, expected: int | None, tags: Any, collection: str | None) -> None:
+        """Change tags (None: reset), move to a collection ("": stay). `expected` 0: any property version."""
         self.backend.set_tags(uu.bytes, expected or 0, _conditions(tags), collection or "")
 
     def setStreamAnnotations(self, uu: Uuid, expected: int | None, changes: Any, removals: Sequence[str]) -> None:
+        """Change annotations (None: delete), delete those in `removals`. `expected` as above."""
         self.backend.set_annotations(uu.bytes, expected or 0, _conditions(changes), removals)
 
     def lookupStreams(
@@ -190,9 +204,11 @@ class Endpoint:
         tags: Any,
         annotations: Any,
     ) -> Iterator[Sequence[Description]]:
+        """Pages of descriptions of the streams that meet all conditions (None: has the key)."""
         return self.backend.lookup(collection or "", isCollectionPrefix, _conditions(tags), _conditions(annotations))
 
     def listCollections(self, prefix: str) -> Iterator[Sequence[str]]:
+        """Pages of collections with the prefix, sorted."""
         return self.backend.collections(prefix)
 
     def getMetadataUsage(self, prefix: str) -> tuple[dict[str, int], dict[str, int]]:
@@ -220,6 +236,7 @@ class Endpoint:
         return self.backend.csv(Query(kind, start, end, width, depth, includeVersions, columns))
 
     def faultInject(self, typ: int, args: bytes) -> bytes:
+        """Refused by Lamina (424)."""
         return self.backend.fault_inject(typ, args)
 
     def subscribe(self, update_queue: Any) -> Iterator[tuple[UUID, pyarrow.Table]]:

@@ -23,6 +23,7 @@ class RawPoint:
 
     @property
     def value(self) -> float:
+        """The value, float64."""
         return self._value
 
     @classmethod
@@ -32,6 +33,7 @@ class RawPoint:
 
     @classmethod
     def from_proto_list(cls, proto_list: Iterable[Any]) -> list[RawPoint]:
+        """Of each."""
         return [cls.from_proto(proto) for proto in proto_list]
 
     @staticmethod
@@ -43,6 +45,7 @@ class RawPoint:
 
     @staticmethod
     def to_proto_list(points: Iterable[Any]) -> list[Any]:
+        """Of each."""
         return [RawPoint.to_proto(point) for point in points]
 
     def __getitem__(self, index: int) -> Any:
@@ -83,6 +86,7 @@ class StatPoint:
 
     @classmethod
     def from_proto_list(cls, proto_list: Iterable[Any]) -> list[StatPoint]:
+        """Of each."""
         return [cls.from_proto(proto) for proto in proto_list]
 
     @property
@@ -92,22 +96,27 @@ class StatPoint:
 
     @property
     def min(self) -> float:
+        """The smallest value."""
         return self._min
 
     @property
     def mean(self) -> float:
+        """The mean of the values."""
         return self._mean
 
     @property
     def max(self) -> float:
+        """The largest value."""
         return self._max
 
     @property
     def count(self) -> int:
+        """How many points there are."""
         return self._count
 
     @property
     def stddev(self) -> float:
+        """Population standard deviation: one point has 0.0."""
         return self._stddev
 
     def _fields(self) -> tuple[int, float, float, float, int, float]:

@@ -33,18 +33,21 @@ class Endpoint:
         return self.backend.server_info()
 
     def rawValues(self, uu: UUID, start: int, end: int, version: int = 0) -> Iterator[tuple[PointList, int]]:
+        """(points, version): all points of [start, end), ascending."""
         for at, samples in self.backend.raw_values(uu.bytes, start, end, version):
             yield PointList(samples, RawPoint), at
 
     def alignedWindows(
         self, uu: UUID, start: int, end: int, pointwidth: int, version: int = 0
     ) -> Iterator[tuple[PointTuple, int]]:
+        """(windows, version): those of 2**pointwidth ns that hold points."""
         for at, windows in self.backend.aligned_windows(uu.bytes, start, end, pointwidth, version):
             yield PointTuple(windows, _stat_point), at
 
     def windows(
         self, uu: UUID, start: int, end: int, width: int, depth: int, version: int = 0
     ) -> Iterator[tuple[PointTuple, int]]:
+        """(windows, version): all of `width` ns from start on that end by `end`."""
         for at, windows in self.backend.windows(uu.bytes, start, end, width, depth, version):
             yield PointTuple(windows, _stat_point), at
 
@@ -54,6 +57,7 @@ class Endpoint:
         return RawPoint(at, value), found
 
     def changes(self, uu: UUID, fromVersion: int, toVersion: int, resolution: int) -> Iterator[tuple[PointList, int]]:
+        """(ranges, version): what differs after fromVersion, up to and with toVersion (0: the latest)."""
         for at, ranges in self.backend.changes(uu.bytes, fromVersion, toVersion, resolution):
             yield PointList(ranges, ChangedRange), at
 
@@ -62,12 +66,15 @@ class Endpoint:
         return self.backend.insert(uu.bytes, parts_of(values, None), "never")
 
     def deleteRange(self, uu: UUID, start: int, end: int) -> int:
+        """Remove [start, end); the new version."""
         return self.backend.delete(uu.bytes, start, end)
 
     def flush(self, uu: UUID) -> None:
+        """Put what is buffered into segments."""
         self.backend.flush(uu.bytes)
 
     def create(self, uu: UUID, collection: str, tags: Any, annotations: Any) -> None:
+        """A new, empty stream."""
         self.backend.create(uu.bytes, collection, _bytes_of(tags), _bytes_of(annotations))
 
     def streamInfo(
@@ -86,6 +93,7 @@ class Endpoint:
     def lookupStreams(
         self, collection: str, isCollectionPrefix: bool, tags: Any, annotations: Any
     ) -> Iterator[Sequence[Description]]:
+        """Pages of descriptions of the streams that meet all conditions (None: has the key)."""
         return self.backend.lookup(collection or "", isCollectionPrefix, _conditions(tags), _conditions(annotations))
 
     def listCollections(self, prefix: str, startingAt: str, limit: int) -> Sequence[str]:
@@ -93,6 +101,7 @@ class Endpoint:
         return self.backend.collections(prefix, startingAt, limit)
 
     def getMetadataUsage(self, prefix: str) -> tuple[dict[str, int], dict[str, int]]:
+        """Streams per tag, and per annotation."""
         return self.backend.usage(prefix)
 
     def generateCSV(
@@ -110,6 +119,7 @@ class Endpoint:
         return self.backend.csv(Query(queryType.toProto(), start, end, width, depth, includeVersions, columns))
 
     def faultInject(self, typ: int, args: bytes) -> bytes:
+        """Refused by Lamina (424)."""
         return self.backend.fault_inject(typ, args)
 
 

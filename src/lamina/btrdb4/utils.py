@@ -81,6 +81,7 @@ class RawPoint:
 
     @staticmethod
     def fromProtoList(protoList: Iterable[Any]) -> list[RawPoint]:
+        """Of each."""
         return [RawPoint.fromProto(proto) for proto in protoList]
 
     @staticmethod
@@ -92,6 +93,7 @@ class RawPoint:
 
     @staticmethod
     def toProtoList(rplist: Iterable[Any]) -> list[Any]:
+        """Of each."""
         return [RawPoint.toProto(point) for point in rplist]
 
     def __getitem__(self, index: int) -> Any:
@@ -119,6 +121,7 @@ class StatPoint:
 
     @staticmethod
     def fromProtoList(protoList: Iterable[Any]) -> list[StatPoint]:
+        """Of each."""
         return [StatPoint.fromProto(proto) for proto in protoList]
 
     def __getitem__(self, index: int) -> Any:
@@ -142,6 +145,7 @@ class ChangedRange:
 
     @staticmethod
     def fromProtoList(protoList: Iterable[Any]) -> list[ChangedRange]:
+        """Of each."""
         return [ChangedRange.fromProto(proto) for proto in protoList]
 
     def __getitem__(self, index: int) -> Any:
@@ -165,14 +169,17 @@ class QueryType:
 
     @staticmethod
     def ALIGNED_WINDOWS_QUERY() -> QueryType:
+        """Windows of 2**depth ns."""
         return QueryType(csv.ALIGNED_WINDOWS)
 
     @staticmethod
     def WINDOWS_QUERY() -> QueryType:
+        """Windows of any width."""
         return QueryType(csv.WINDOWS)
 
     @staticmethod
     def RAW_QUERY() -> QueryType:
+        """The points themselves."""
         return QueryType(csv.RAW)
 
     def toProto(self) -> int:

@@ -15,6 +15,7 @@ class AnnotationEncoder(json.JSONEncoder):
     quotes."""
 
     def default(self, obj: Any) -> Any:
+        """What JSON has no form for."""
         if isinstance(obj, UUID):
             return str(obj)
         if isinstance(obj, dt.datetime):
@@ -30,6 +31,7 @@ class AnnotationEncoder(json.JSONEncoder):
         return super().default(obj)
 
     def encode(self, obj: Any) -> str:
+        """The text that is stored."""
         text = super().encode(obj)
         return text.strip('"') if text.startswith('"') and text.endswith('"') else text
 
@@ -38,6 +40,7 @@ class AnnotationDecoder(json.JSONDecoder):
     """What the encoder wrote; a text that is no JSON is itself."""
 
     def decode(self, s: str) -> Any:  # type: ignore[override]
+        """The object of a stored text."""
         try:
             return super().decode(s)
         except json.JSONDecodeError:

@@ -49,34 +49,42 @@ class pointwidth:  # noqa: N801  # the original's name
 
     @property
     def nanoseconds(self) -> int:
+        """Of the window: 2**n."""
         return int(2**self._pointwidth)
 
     @property
     def microseconds(self) -> float:
+        """Of the window."""
         return self.nanoseconds / 1e3
 
     @property
     def milliseconds(self) -> float:
+        """Of the window."""
         return self.nanoseconds / 1e6
 
     @property
     def seconds(self) -> float:
+        """Of the window."""
         return self.nanoseconds / 1e9
 
     @property
     def minutes(self) -> float:
+        """Of the window."""
         return self.nanoseconds / 6e10
 
     @property
     def hours(self) -> float:
+        """Of the window."""
         return self.nanoseconds / 3.6e12
 
     @property
     def days(self) -> float:
+        """Of 24 hours."""
         return self.nanoseconds / 8.64e13
 
     @property
     def weeks(self) -> float:
+        """Of 7 days."""
         return self.nanoseconds / 6.048e14
 
     @property

@@ -33,11 +33,14 @@ class Description(NamedTuple):
 
 
 def described(row: StreamRow) -> Description:
+    """The row as version 5 shows it: the four tags always."""
     tags = dict.fromkeys(TAGS, "") | row.tags
     return Description(row.uuid.bytes, row.collection, tags, row.annotations, row.property_version)
 
 
 def create(call: Call, uuid: bytes, collection: str, tags: Mapping[str, str], annotations: Mapping[str, str]) -> None:
+    """A new stream. Raises in this order Refused (421), InvalidCollection, InvalidTagKey, InvalidTagValue,
+    AnnotationTooBig, PermissionDenied, and what `Streams.create` raises."""
     identity = new_uuid(uuid)
     names.check_collection(collection)
     _check_tags(tags)

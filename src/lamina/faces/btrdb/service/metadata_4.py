@@ -30,6 +30,7 @@ class Description(NamedTuple):
 
 
 def described(row: StreamRow) -> Description:
+    """The row as version 4 shows it: no empty tags, values of bytes."""
     tags = {key: value.encode() for key, value in row.tags.items() if value}
     annotations = {key: value.encode() for key, value in row.annotations.items()}
     return Description(row.uuid.bytes, row.collection, tags, annotations, row.property_version)
@@ -38,6 +39,7 @@ def described(row: StreamRow) -> Description:
 def create(
     call: Call, uuid: bytes, collection: str, tags: Mapping[str, bytes], annotations: Mapping[str, bytes]
 ) -> None:
+    """A new stream. Raises as version 5 does, but Refused (406, 429) for what is taken, the tags first."""
     identity = metadata.new_uuid(uuid)
     names.check_collection(collection)
     tag_texts = _texts(tags)

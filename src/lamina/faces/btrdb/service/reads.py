@@ -24,6 +24,7 @@ C = TypeVar("C", bound=Columns)
 def raw_values(
     call: Call, uuid: bytes, start: int, end: int, version: int, rows: int | None = None
 ) -> Iterator[tuple[int, Samples]]:
+    """Points with start <= time < end."""
     check_range(start, end)
     with call.view(uuid, version) as view:
         for part in _parts(view.iter_values(start, end), rows, NO_POINTS):
@@ -33,6 +34,7 @@ def raw_values(
 def aligned_windows(
     call: Call, uuid: bytes, start: int, end: int, pointwidth: int, version: int, rows: int | None = None
 ) -> Iterator[tuple[int, Summaries]]:
+    """Windows of 2**pointwidth ns that hold points."""
     check_exponent(pointwidth, "point width")
     check_range(start, end)
     with call.view(uuid, version) as view:
@@ -43,6 +45,7 @@ def aligned_windows(
 def windows(
     call: Call, uuid: bytes, start: int, end: int, width: int, depth: int, version: int, rows: int | None = None
 ) -> Iterator[tuple[int, Summaries]]:
+    """All windows of `width` ns from start on that end by `end`."""
     check_width(width)
     check_exponent(depth, "depth")
     check_range(start, end)
@@ -54,6 +57,7 @@ def windows(
 def changes(
     call: Call, uuid: bytes, from_version: int, to_version: int, resolution: int, rows: int | None = None
 ) -> Iterator[tuple[int, Ranges]]:
+    """Ranges that differ between the versions, from exclusive, to inclusive."""
     check_exponent(resolution, "resolution")
     with call.view(uuid, to_version) as view:
         if from_version > view.version:

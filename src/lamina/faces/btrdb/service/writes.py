@@ -54,5 +54,6 @@ def flush(call: Call, uuid: bytes) -> int:
 
 
 def obliterate(call: Call, uuid: bytes) -> None:
+    """Remove the stream for good, with full access only."""
     call.check_full_access("Obliterate")
     call.stream(uuid).obliterate()
