@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lamina.errors import Corrupt, NotFound
 from lamina.records import checksum
 from lamina.records.labels import LabelSet
-from lamina.records.row import RAW, Rows
+from lamina.records.row import RAW, Place, Rows, place_in
 from lamina.storage.crc import crc32c
 
 if TYPE_CHECKING:
@@ -23,9 +23,6 @@ SPAN_BYTES = 1 << 20
 
 GAP_BYTES = 512
 """Between two contents in the log lie a row, a label set, a frame's head: reading them along costs less than a call."""
-
-Place = tuple[int, int, int, int, int]
-"""file, where, stored, crc, codec"""
 
 
 class Record:
@@ -109,6 +106,27 @@ class Record:
 
     def __repr__(self) -> str:
         return f"<lamina.Record {self.entry} {self.time_us} {self.size} bytes>"
+
+
+Mark = tuple[int, int, int, int]
+"""entry id, time, seq as of which it was read, checksum: what tells one record from every other, without a place."""
+
+
+def mark_of(record: Record) -> Mark:
+    return record._slot.id, record.time_us, record._seq, record._place[3]
+
+
+def marked(store: RecordStore, slot: EntrySlot, mark: Mark) -> Record:
+    """A record that was read before, to read its content; without its labels. Raises NotFound, where it was removed
+    since and nobody held a snapshot."""
+    _, time_us, seq, crc = mark
+    try:
+        row = store.row_of(slot, time_us, seq)
+    except NotFound:  # nobody held that moment; the record may live on with other labels
+        row = store.row_of(slot, time_us)
+        if row["crc"] != crc:
+            raise
+    return Record(store, slot, seq, time_us, int(row["size"]), (), "", place_in(row))
 
 
 def materialize(
