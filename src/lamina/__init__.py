@@ -26,13 +26,15 @@ if TYPE_CHECKING:
     from lamina.columns import Ranges, Samples, Summaries
     from lamina.engine.database import Database
     from lamina.engine.open import open_database as open
+    from lamina.engine.records.arguments import NewRecord
     from lamina.engine.records.bucket import Bucket
-    from lamina.engine.records.entry import Entry, NewRecord
+    from lamina.engine.records.entry import Entry
     from lamina.engine.records.record import Record
     from lamina.engine.snapshot import Snapshot
     from lamina.engine.stream import Stream
     from lamina.engine.view import StreamView
     from lamina.errors import LaminaError
+    from lamina.remote.connect import connect
     from lamina.settings import Settings
 
 _HOME = {
@@ -40,7 +42,7 @@ _HOME = {
     "Database": "lamina.engine.database",
     "Entry": "lamina.engine.records.entry",
     "LaminaError": "lamina.errors",
-    "NewRecord": "lamina.engine.records.entry",
+    "NewRecord": "lamina.engine.records.arguments",
     "Ranges": "lamina.columns",
     "Record": "lamina.engine.records.record",
     "Samples": "lamina.columns",
@@ -49,6 +51,7 @@ _HOME = {
     "Stream": "lamina.engine.stream",
     "StreamView": "lamina.engine.view",
     "Summaries": "lamina.columns",
+    "connect": "lamina.remote.connect",
     "open": "lamina.engine.open",
 }
 
@@ -67,6 +70,7 @@ __all__ = [
     "StreamView",
     "Summaries",
     "__version__",
+    "connect",
     "open",
 ]
 
