@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 
 import pytest
@@ -139,10 +140,8 @@ def test_what_was_read_and_removed_is_read_or_gone_and_never_another(db, entry):
     entry.remove(1)
     entry.write(b"other", 1)
     db.flush()
-    try:
+    with contextlib.suppress(errors.NotFound):
         assert record.read() == b"x"
-    except errors.NotFound as error:
-        assert "Record 1 not found in entry b/e" in str(error)
 
 
 def test_a_record_is_read_after_its_entry_was_renamed(bucket, entry):

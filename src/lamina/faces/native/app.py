@@ -277,7 +277,7 @@ class _Exchange:
         await self._part(part, last=True)
 
     async def _answer_mail(self, asking: Asking) -> None:
-        if not asking.ready:
+        if asking.timeout_s and not asking.ready:
             tasks = [asyncio.ensure_future(work) for work in (self._gone(), asking.mailbox.wait(asking.timeout_s))]
             try:
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
