@@ -12,6 +12,9 @@
         camera.write(image, time, labels={"ok": False})  # a record: a blob of any size, with labels
         camera.query(start, end, when={"&ok": {"$eq": False}})   # by time and condition
 
+    lamina.connect("http://127.0.0.1:8383", token=...)   # the same against a server
+    await lamina.aio.open("data")                        # the same for asyncio
+
 `open` gives a `Database`; `db.streams` its streams, `db.buckets` its records. Errors are the tree in `lamina.errors`.
 Names are loaded on first use: `import lamina` itself costs next to nothing.
 """
@@ -23,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from lamina.version import __version__
 
 if TYPE_CHECKING:
+    from lamina import aio as aio
     from lamina.columns import Ranges, Samples, Summaries
     from lamina.engine.database import Database
     from lamina.engine.open import open_database as open
@@ -77,10 +81,12 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Names of the public API, imported when they are first asked for (PEP 562)."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'lamina' has no attribute {name!r}")
     from importlib import import_module
 
+    if name == "aio":
+        return import_module("lamina.aio")
+    if name not in _HOME:
+        raise AttributeError(f"module 'lamina' has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), "open_database" if name == "open" else name)
     globals()[name] = value
     return value
