@@ -9,6 +9,7 @@ import pytest
 import lamina
 from lamina import errors
 from lamina.settings import MIB, Settings
+from tests.docs import reference
 from tests.docs.blocks import ROOT, blocks, runner
 
 PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -57,6 +58,10 @@ def test_a_wrong_result_on_a_page_is_found(tmp_path, monkeypatch):
     page.write_text("```python\nx = 2\nx + 1  # -> 4\n```\n")
     with runner(page, tmp_path, monkeypatch) as running, pytest.raises(AssertionError, match=r"page.md:3: 3, the page"):
         running.run(*blocks(page))
+
+
+def test_the_api_reference_is_that_of_the_docstrings():
+    assert reference.PAGE.read_text() == reference.page(), "run python -m tests.docs.reference"
 
 
 # -- links
