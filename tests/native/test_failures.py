@@ -290,6 +290,20 @@ def test_an_iteration_that_is_left_holds_nothing(server, db, stream):
         eventually(lambda: server.db.leases.open == 0)
 
 
+def test_calls_one_after_the_other_use_one_connection(server, db, stream):
+    stream.insert(np.arange(MANY), np.zeros(MANY))
+    entry = db.buckets.create("b").entry("e")
+    entry.write(bytes(3_000_000), 1)
+    before = set(server.listener.state.connections)
+    for _ in range(3):
+        assert len(stream.values()) == MANY
+        assert len(list(db.streams)) == 1
+        assert len(entry.read(1).read()) == 3_000_000
+        assert stream.count() == MANY
+    assert set(server.listener.state.connections) == before
+    assert len(before) == 1
+
+
 def test_a_subscription_waits_without_keeping_others_from_the_server(server, db, stream):
     followers = [db.streams.subscribe([stream.uuid]) for _ in range(6)]  # more than the server has threads
     found = []

@@ -91,6 +91,22 @@ def test_large_and_small_ones_of_many(entry):
     assert [record.read() for record in entry.query()] == [b"x", LARGE, b""]
 
 
+def test_many_records_are_more_than_one_call_and_no_more_than_that_in_memory(entry, monkeypatch):
+    monkeypatch.setattr("lamina.remote.entry.CALL_RECORDS", 10)
+    monkeypatch.setattr("lamina.remote.entry.CALL_BYTES", 1000)
+    sent = []
+
+    def frames():
+        for i in range(35):
+            sent.append(len(entry.bucket.names()))
+            yield NewRecord(i, bytes(150), {"n": i}) if i != 20 else NewRecord(i, "no bytes")
+
+    results = entry.write_many(frames())
+    assert [i for i, result in enumerate(results) if result is not None] == [20]
+    assert times_of(entry.query()) == [i for i in range(35) if i != 20]
+    assert sent[-1] == 1, "the entry is there before the last record is made"
+
+
 def test_queries_select_by_time_and_condition(bucket, entry):
     entry.write_many(NewRecord(i, b"%d" % i, {"n": i}) for i in range(3000))
     assert times_of(entry.query(10, 13)) == [10, 11, 12]

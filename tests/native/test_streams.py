@@ -320,3 +320,25 @@ def test_repr_of_ranges_shows_their_end(stream):
 def test_slips_get_an_invalid_argument(db, stream, call):
     with pytest.raises(errors.InvalidArgument):
         call(db, stream)
+
+
+def test_what_is_given_out_is_the_callers_own(db, stream):
+    """Changing it changes nothing else, and is allowed."""
+    follower = db.streams.subscribe([stream.uuid])
+    stream.insert(*columns(300))
+    _, mail = follower.get(5)
+    bundles = [stream.values(), mail, stream.windows(T0, T0 + 300 * SECOND, SECOND), stream.changes(10)]
+    for bundle in bundles:
+        for name in bundle.fields:
+            getattr(bundle, name)[:] = 7
+    assert stream.values() == type(mail)(*columns(300))
+    follower.close()
+
+
+def test_columns_that_lie_askew_in_memory_are_taken(db, stream):
+    """Long ones, which are encoded at once."""
+    times, values = columns(300)
+    askew = [np.frombuffer(b"x" + column.tobytes(), column.dtype, 300, 1) for column in (times, values)]
+    assert not askew[0].flags.aligned
+    assert stream.insert(*askew) == 11
+    assert stream.values() == type(stream.values())(times, values)

@@ -308,6 +308,19 @@ def test_ids_and_marks_of_others_lead_nowhere(grounds):
         assert (answer.status, answer.body) in ((200, b"x"), (200, b"")), (start, stop)
 
 
+def test_long_contents_are_not_gathered_in_the_servers_memory(grounds):
+    grounds.furnish()
+    entry = grounds.db.buckets[HERE].entry("e")
+    entry.write(bytes(70_000), 2)
+    marks = [list(mark_of(entry.read(time))) for time in (1, 2)]
+    answer = grounds.call("reader", "record/contents", {"bucket": grounds.bucket, "marks": marks})
+    ((_, portion), _) = frames.frames(iter([answer.body]))
+    told, contents = frames.split(portion)
+    size, refused = json.loads(bytes(told))
+    assert (size, bytes(contents)) == (1, b"x")
+    assert refused["error"] == "InvalidArgument"
+
+
 def test_a_stream_is_not_moved_to_where_its_writer_may_not_write(grounds):
     grounds.furnish()
     arguments = {**ARGUMENTS["stream/set_tags"], "stream": str(grounds.stream.uuid), "collection": ELSEWHERE}

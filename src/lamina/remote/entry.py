@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -91,15 +90,13 @@ class Entry:
         carries up to 16,384 records or 32 MiB and is one commit. Raises NoSpace, Unavailable, Closed, and
         OutcomeUnknown for the call whose answer was lost; those before it are stored then."""
         outcomes: list[LaminaError | None] = []
-        rest = iter(records)
-        while some := list(islice(rest, 1)):
-            portion = _Portion()
-            for record in (*some, *rest):
-                if not portion.add(record):
-                    rest = _before(record, rest)
-                    break
-            outcomes += portion.send(self)
-        return outcomes
+        portion = _Portion()
+        for record in records:
+            if not portion.add(record):
+                outcomes += portion.send(self)
+                portion = _Portion()
+                portion.add(record)
+        return outcomes + portion.send(self)
 
     def update(self, time: TimeLike, labels: Mapping[str, object]) -> None:
         """Set labels of a record, "" or None removes one, others stay; durable when it returns. Raises NotFound."""
@@ -243,8 +240,3 @@ def _pieces(columns: memoryview, contents: list[Buffer]) -> Iterator[Buffer]:
             joined, size = [], 0
     if joined:
         yield b"".join(joined)
-
-
-def _before(first: NewRecord, rest: Iterator[NewRecord]) -> Iterator[NewRecord]:
-    yield first
-    yield from rest

@@ -106,8 +106,7 @@ class Link:
     def send(self, name: str, payload: Buffer | Iterable[Buffer], length: int, /, **arguments: Any) -> Any:
         """As call, with a payload of so many bytes behind the arguments."""
         call = CALLS[name]
-        head = _json(call, arguments)
-        head = frames.LENGTH.pack(len(head)) + head
+        head = frames.heading(_json(call, arguments))
         pieces = [payload] if isinstance(payload, (bytes, bytearray, memoryview)) else payload
         request = self._request(call, _joined(head, pieces), CALL_TYPE, len(head) + length)
         with self.answered(request, call.safe) as answer:
@@ -224,6 +223,7 @@ class _Portions:
     def _next(self) -> Any:
         kind, portion = next(self._frames, (None, bytearray()))
         if kind == frames.END:
+            next(self._frames, None)  # an answer that was read to its end leaves its connection to the next call
             return None
         if kind == frames.FAILED:
             raise failures.decode(portion) or Corrupt("the server sent an error that is none")
@@ -268,7 +268,12 @@ def _token(token: str) -> str:
 
 def _trust(verify: bool | str | ssl.SSLContext) -> bool | ssl.SSLContext:
     """`verify` may be a file of certificates."""
-    return ssl.create_default_context(cafile=verify) if isinstance(verify, str) else verify
+    if not isinstance(verify, str):
+        return verify
+    try:
+        return ssl.create_default_context(cafile=verify)
+    except OSError as error:  # of which ssl.SSLError is one
+        raise InvalidArgument(f"verify: the certificates in {verify!r} do not load: {error}") from None
 
 
 def _reason(error: Exception) -> str:

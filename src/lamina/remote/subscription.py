@@ -67,7 +67,7 @@ class Subscription:
         try:
             for told, columns in self._link.call("subscription/get", subscription=self._handle, timeout_s=wait_s):
                 head = json.loads(bytes(told))
-                points = arrow.decode_bundle(Samples, columns)
+                points = arrow.decode_bundle(Samples, bytearray(columns))
                 at = 0
                 for uuid, count in zip(head["uuids"], head["counts"], strict=True):
                     part = Samples(points.time[at : at + count], points.value[at : at + count])

@@ -79,9 +79,18 @@ def decode(schema: pa.Schema, data: bytes | bytearray | memoryview) -> list[NDAr
         table = pa.ipc.open_stream(pa.py_buffer(data)).read_all()
         if table.schema != schema:
             raise Corrupt(f"an Arrow stream with the columns {table.schema.names}: expected {schema.names}")
-        return [_array(column.chunks, field.type) for column, field in zip(table.columns, schema, strict=True)]
+        columns = [_array(column.chunks, field.type) for column, field in zip(table.columns, schema, strict=True)]
     except INVALID as error:
         raise Corrupt(f"the answer is no valid Arrow stream: {error}") from None
+    return [_writable(column, data) for column in columns] if isinstance(data, bytearray) else columns
+
+
+def _writable(column: NDArray[Any], data: bytearray) -> NDArray[Any]:
+    """The same column over the bytes themselves: Arrow gives them out for reading only."""
+    offset = column.ctypes.data - np.frombuffer(data, np.uint8).ctypes.data if len(column) else 0
+    if not 0 <= offset <= len(data) - column.nbytes:
+        return column.copy() if not column.flags.writeable else column
+    return np.frombuffer(data, column.dtype, len(column), offset)
 
 
 def _array(chunks: Sequence[pa.Array], kind: pa.DataType) -> NDArray[Any]:

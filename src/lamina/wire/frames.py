@@ -25,9 +25,15 @@ def head(kind: int, length: int) -> bytes:
     return HEAD.pack(kind, length)
 
 
+def heading(json: bytes) -> bytes:
+    """JSON in front of a payload, which begins at a multiple of 64: columns need not be moved to be read then."""
+    padded = json.ljust(-(-(LENGTH.size + len(json)) // 64) * 64 - LENGTH.size)
+    return LENGTH.pack(len(padded)) + padded
+
+
 def joined(json: bytes, payload: bytes | memoryview = b"") -> bytes:
     """JSON and what belongs to it, as one portion."""
-    return b"".join((LENGTH.pack(len(json)), json, payload))
+    return b"".join((heading(json), payload))
 
 
 def split(portion: bytes | bytearray | memoryview) -> tuple[memoryview, memoryview]:

@@ -117,6 +117,11 @@ _CLOSING = {"view/close", "snapshot/close", "subscription/close"}
 """Which are done also where the handle is not known any more."""
 
 
+def allow(call: Call, caller: Caller, arguments: Arguments) -> None:
+    """Whether the call's object is there, and the caller may have it. Raises as `prepare`."""
+    _OBJECTS[call.name.partition("/")[0]](caller, call.right, dict(arguments))
+
+
 def prepare(call: Call, caller: Caller, arguments: Arguments) -> Callable[[], Any]:
     """The call, allowed and ready to be made. Raises PermissionDenied, NotFound, Closed. May block, and so may the
     call."""

@@ -59,6 +59,10 @@ NOBODY = Principal("unauthorized", Permissions())
 SMALL_CONTENT = 1 << 20
 """Contents up to here are held in memory; a longer one has a thread that waits for its bytes."""
 
+SMALL_PAYLOAD = 1 << 20
+"""Columns and contents of many records up to here are held for every call; of longer ones, which may be 272 MiB, for so
+many as FaceConfig.large says."""
+
 _END: Any = object()
 
 
@@ -67,6 +71,7 @@ class FaceConfig:
     base_path: str = "/"
     threads: int = 8  # at work on calls; more would only wait for the same disk and the same interpreter
     uploads: int = 32  # contents above SMALL_CONTENT at a time; others wait
+    large: int = 8  # payloads above SMALL_PAYLOAD in memory at a time; others wait
     slow: int = 2  # calls at a time that may take minutes
 
 
@@ -91,6 +96,7 @@ class Face:
         self.handles = Handles(db.clock, db.random)
         self.observer = observer
         self.stranger = ANONYMOUS_FULL if tokens is None else NOBODY
+        self.large = asyncio.Semaphore(config.large)
         self._threads = ThreadPoolExecutor(config.threads, "lamina-native")
         self._uploads = ThreadPoolExecutor(config.uploads, "lamina-upload")
         self._slow = ThreadPoolExecutor(config.slow, "lamina-slow")
@@ -188,8 +194,14 @@ class _Exchange:
                     pool = face._uploads
                 arguments["payload"] = content if content is not None else self._body.pieces(asyncio.get_running_loop())
             else:
+                arguments["payload"] = await self._body.small(SMALL_PAYLOAD)
+        if arguments.get("payload", True) is None:
+            await self._run(pool, answers.allow, call, self._caller, arguments)  # before much is read
+            async with face.large:
                 arguments["payload"] = await self._body.payload()
-        found = await self._run(pool, self._made, call, arguments)
+                found = await self._run(pool, self._made, call, arguments)
+        else:
+            found = await self._run(pool, self._made, call, arguments)
         if isinstance(found, Asking):
             await self._answer_mail(found)
         elif isinstance(found, _Portions):

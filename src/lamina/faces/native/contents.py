@@ -9,7 +9,7 @@ from typing import Any
 from lamina.engine.records.arguments import NewRecord
 from lamina.engine.records.bucket import Bucket
 from lamina.engine.records.entry import Entry
-from lamina.engine.records.record import Mark, Record, marked, read_contents
+from lamina.engine.records.record import SMALL, Mark, Record, marked, read_contents
 from lamina.errors import Corrupt, InvalidArgument, LaminaError, NotFound
 from lamina.faces.native.caller import Caller
 from lamina.faces.native.portions import PORTION_BYTES
@@ -84,11 +84,12 @@ def many_of_view(caller: Caller, part: Any, entryview: str, marks: list[Mark]) -
 
 def _living(bucket: Bucket) -> Find:
     """Records of entries that the bucket has now, whatever they are called."""
-    slots = {slot.id: slot for slot in bucket.slots.values()}
+    bucket.slots  # noqa: B018  # loads them
+    slots = bucket.store.slots
 
     def find(mark: Mark) -> Record:
         slot = slots.get(mark[0])
-        if slot is None:
+        if slot is None or slot.dead or slot.bucket is not bucket:
             raise NotFound(f"Record {mark[1]} not found in bucket '{bucket.name}': its entry was removed")
         return marked(bucket.store, slot, mark)
 
@@ -104,13 +105,15 @@ def _content(caller: Caller, bucket: str, record: Record, start: int, stop: int 
 
 
 def _contents(caller: Caller, bucket: str, find: Find, marks: Sequence[Mark]) -> Iterator[bytes]:
-    """Portions of some of them each: sizes or errors, and the bytes. A content that is long comes alone."""
+    """Portions of some of them each: sizes or errors, and the bytes."""
     gathered: list[Record | LaminaError] = []
     size = 0
     for mark in marks:
         found: Record | LaminaError
         try:
             found = find(mark)
+            if found.size > SMALL:
+                raise InvalidArgument(f"a content of {found.size} bytes: those above {SMALL} are asked for alone")
         except LaminaError as error:
             found = error
         gathered.append(found)
