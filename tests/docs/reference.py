@@ -15,6 +15,7 @@ from typing import Any
 
 import lamina
 from lamina import errors
+from lamina.wire.calls import CALLS
 
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 
@@ -24,6 +25,9 @@ Made of the docstrings by `python -m tests.docs.reference`; a test compares it. 
 [records](records.md) and [servers](connect.md) show how things go together. What `lamina.connect` gives has the same
 classes with the same methods; `lamina.aio` has them awaited.
 """
+
+CALLS_HEAD = """Version 1; [Against a server](connect.md#the-protocol) says how they travel. `?`: may be null; `any`: a
+number, text, a boolean or null, which the engine judges; `...`: comes in portions. A body follows the JSON."""
 
 FUNCTIONS = ("open", "connect")
 
@@ -63,6 +67,8 @@ def page() -> str:
         parts.append(_class(name, getattr(importlib.import_module(module), name)))
     parts.append("## Errors\n\n[Errors](errors.md) says what to do about each.\n")
     parts.append(_errors())
+    parts.append(f"## Calls of the protocol\n\n{CALLS_HEAD}\n")
+    parts.append(_calls())
     return "\n".join(parts)
 
 
@@ -151,6 +157,15 @@ def _errors() -> str:
         if isinstance(kind, type) and issubclass(kind, errors.LaminaError):
             bases = ", ".join(f"`{base.__name__}`" for base in kind.__bases__)
             rows.append(f"| `{name}` | {bases} | {' '.join(inspect.cleandoc(kind.__doc__ or '').split())} |")
+    return "\n".join(rows) + "\n"
+
+
+def _calls() -> str:
+    rows = ["| call | right | arguments | body | gives |", "|---|---|---|---|---|"]
+    for call in CALLS.values():
+        arguments = ", ".join(f"{parameter.name}: {parameter.kind.name}" for parameter in call.parameters)
+        body = "" if call.body == "none" else call.body
+        rows.append(f"| `{call.name}` | {call.right} | {arguments} | {body} | {call.result.shown} |")
     return "\n".join(rows) + "\n"
 
 

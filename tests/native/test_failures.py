@@ -86,6 +86,8 @@ def answering(status, body, headers=()):
         (answering(200, b'{"wire": 99}'), errors.InvalidArgument, "speaks version 99"),
         (answering(302, b"", [(b"location", b"http://elsewhere")]), errors.InvalidArgument, "answers 302"),
         (answering(503, b"", [(b"x-reduct-error", b"starting")]), errors.Unavailable, "answers 503: starting"),
+        (answering(403, b"", [(b"x-reduct-error", b"only localhost")]), errors.PermissionDenied, "403: only localhost"),
+        (answering(500, b"oops"), errors.LaminaError, "answers 500: oops"),
         (answering(400, b'{"error": "NewKind", "message": "m"}'), errors.LaminaError, "^m$"),
     ],
 )

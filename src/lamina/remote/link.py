@@ -20,6 +20,8 @@ from lamina.errors import (
     InvalidArgument,
     LaminaError,
     OutcomeUnknown,
+    PermissionDenied,
+    Unauthenticated,
     Unavailable,
 )
 from lamina.storage.files import Buffer
@@ -32,8 +34,11 @@ CONNECT_S = 10.0
 KEPT = 20
 """Connections kept for the next calls. There is no bound on those in use: an iteration holds one."""
 
-CHUNK_BYTES = 1 << 16
-"""Of an answer, read at a time."""
+_STATUSES: dict[int, type[LaminaError]] = {
+    401: Unauthenticated, 403: PermissionDenied, 429: Unavailable, 500: LaminaError, 502: Unavailable,
+    503: Unavailable, 504: Unavailable,
+}  # fmt: skip
+"""Of answers that are no errors of ours: what stands before the face says them, or something between."""
 
 
 class Link:
@@ -186,8 +191,9 @@ class Link:
             return error
         said = answer.headers.get("x-reduct-error") or body[:100].decode("utf-8", "replace")
         text = f"{self.url} answers {answer.status_code}: {said}"
-        if answer.status_code in (429, 502, 503, 504):
-            return Unavailable(text)
+        kind = _STATUSES.get(answer.status_code)
+        if kind is not None:
+            return kind(text)
         return InvalidArgument(
             f"{text}; is it a server of Lamina's?" if answer.status_code in (301, 302, 404) else text
         )
