@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import json
 import logging
+import threading
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -339,6 +340,7 @@ class _Portions:
     def __init__(self, result: Result, found: Iterator[Any]) -> None:
         self._found = found
         self._portions = portions(result, found)
+        self._lock = threading.Lock()  # a request that is cancelled may leave a thread in `next`
         try:
             self.first, self.ended = self.next()
         except BaseException:
@@ -349,18 +351,20 @@ class _Portions:
         """Frames of about PORTION_BYTES, and whether they were the last."""
         some: list[Portion] = []
         size = 0
-        while size < PORTION_BYTES:
-            portion = next(self._portions, _END)
-            if portion is _END:
-                return some, True
-            some += (frames.head(frames.DATA, len(portion)), portion)
-            size += len(portion)
+        with self._lock:
+            while size < PORTION_BYTES:
+                portion = next(self._portions, _END)
+                if portion is _END:
+                    return some, True
+                some += (frames.head(frames.DATA, len(portion)), portion)
+                size += len(portion)
         return some, False
 
     def close(self) -> None:
-        for one in (self._portions, self._found):
-            if hasattr(one, "close"):
-                one.close()
+        with self._lock:
+            for one in (self._portions, self._found):
+                if hasattr(one, "close"):
+                    one.close()
 
 
 def _arguments(call: Call, given: dict[str, Any]) -> dict[str, Any]:
