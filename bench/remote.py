@@ -7,6 +7,7 @@ clock, because two processes take part: the least of several runs, the two takin
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from typing import Any
 
 import lamina
 from bench import data
-from bench.measure import Line, headline, span
+from bench.measure import Line, span
 from lamina import NewRecord
 
 RATIO = 3.0
@@ -87,7 +88,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--work", type=Path, default=Path("scratch/bench/remote"))
     chosen = parser.parse_args(arguments)
     chosen.work.mkdir(parents=True, exist_ok=True)
-    headline("bench.remote")
+    date, load = time.strftime("%Y-%m-%d"), os.getloadavg()[0]
+    print(f"bench.remote: {date}, load {load:.1f}; seconds by the clock, least of {RUNS} runs")
     for line in measure(int(chosen.points), chosen.work):
         line.show()
     return 0
