@@ -81,7 +81,7 @@ def _times(times: Any) -> Times:
         raise InvalidTimeRange(f"insert contains points outside valid time interval: time {array.max()}")
     if array.dtype.kind not in "iu" and array.size:
         raise InvalidArgument(f"times of type {array.dtype}: expected integers (ns) or datetime64")
-    return np.require(array, np.int64, "CA")
+    return np.require(array, np.int64, ("C", "A"))
 
 
 def _exact_ns(array: NDArray[Any]) -> Times:
@@ -98,7 +98,7 @@ def _values(values: Any) -> Values:
         raise InvalidArgument("values of mixed types: expected numbers")
     if array.dtype.kind not in "fiub" and array.size:
         raise InvalidArgument(f"values of type {array.dtype}: expected numbers")
-    return np.require(array, np.float64, "CA")
+    return np.require(array, np.float64, ("C", "A"))
 
 
 def _columns(table: Any) -> tuple[Any, Any]:
