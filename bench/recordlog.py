@@ -15,7 +15,7 @@ from bench.load import touch
 from bench.measure import Line, size, span
 from bench.stored import FIRST_US, made
 from lamina.engine.records import write as writing
-from lamina.engine.records.entry import NewRecord
+from lamina.engine.records.arguments import NewRecord
 from lamina.settings import GIB, Settings
 
 MIB = 1 << 20

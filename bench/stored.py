@@ -19,7 +19,8 @@ import lamina
 from bench.load import together, touch
 from bench.measure import Line, Stopwatch, cpu, size, span
 from lamina.engine.database import Database
-from lamina.engine.records.entry import Entry, NewRecord
+from lamina.engine.records.arguments import NewRecord
+from lamina.engine.records.entry import Entry
 from lamina.engine.records.publish import AppendNote
 from lamina.engine.records.record import read_contents
 from lamina.records import ops

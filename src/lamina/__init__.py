@@ -16,6 +16,9 @@
         weather.insert(Point(tags={"city": "Rome"}, fields={"celsius": 31.5}))   # points: tags and fields
         weather.search(TagQuery().city == "Rome", start, end)
 
+    lamina.connect("http://127.0.0.1:8383", token=...)   # the same against a server
+    await lamina.aio.open("data")                        # the same for asyncio
+
 `open` gives a `Database`; `db.streams` its streams, `db.buckets` its records, `db.measurements` its points. Errors are
 the tree in `lamina.errors`. Names are loaded on first use: `import lamina` itself costs next to nothing.
 """
@@ -27,13 +30,15 @@ from typing import TYPE_CHECKING, Any
 from lamina.version import __version__
 
 if TYPE_CHECKING:
+    from lamina import aio as aio
     from lamina.columns import Ranges, Samples, Summaries
     from lamina.engine.database import Database
     from lamina.engine.open import open_database as open
     from lamina.engine.points.measurement import Measurement
     from lamina.engine.points.pointset import PointSet
+    from lamina.engine.records.arguments import NewRecord
     from lamina.engine.records.bucket import Bucket
-    from lamina.engine.records.entry import Entry, NewRecord
+    from lamina.engine.records.entry import Entry
     from lamina.engine.records.record import Record
     from lamina.engine.records.recordbatch import RecordBatch
     from lamina.engine.records.selection import Selection
@@ -43,6 +48,7 @@ if TYPE_CHECKING:
     from lamina.errors import LaminaError
     from lamina.points.point import Point
     from lamina.points.queries import FieldQuery, MeasurementQuery, TagQuery, TimeQuery
+    from lamina.remote.connect import connect
     from lamina.settings import Settings
 
 _HOME = {
@@ -53,7 +59,7 @@ _HOME = {
     "LaminaError": "lamina.errors",
     "Measurement": "lamina.engine.points.measurement",
     "MeasurementQuery": "lamina.points.queries",
-    "NewRecord": "lamina.engine.records.entry",
+    "NewRecord": "lamina.engine.records.arguments",
     "Point": "lamina.points.point",
     "PointSet": "lamina.engine.points.pointset",
     "Ranges": "lamina.columns",
@@ -68,6 +74,7 @@ _HOME = {
     "Summaries": "lamina.columns",
     "TagQuery": "lamina.points.queries",
     "TimeQuery": "lamina.points.queries",
+    "connect": "lamina.remote.connect",
     "open": "lamina.engine.open",
 }
 
@@ -95,16 +102,19 @@ __all__ = [
     "TagQuery",
     "TimeQuery",
     "__version__",
+    "connect",
     "open",
 ]
 
 
 def __getattr__(name: str) -> Any:
     """Names of the public API, imported when they are first asked for (PEP 562)."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'lamina' has no attribute {name!r}")
     from importlib import import_module
 
+    if name == "aio":
+        return import_module("lamina.aio")
+    if name not in _HOME:
+        raise AttributeError(f"module 'lamina' has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), "open_database" if name == "open" else name)
     globals()[name] = value
     return value

@@ -22,6 +22,7 @@
     │   └── PropertyVersionMismatch
     ├── Unavailable                         retry later
     │   └── NoSpace                         the volume is below its reserve
+    ├── OutcomeUnknown                      a change may have been made or not: look, then decide
     ├── QuotaExceeded
     ├── PermissionDenied (PermissionError)  the token does not allow it: take another
     │   └── Unauthenticated                 no token, or none that is valid: say who you are
@@ -120,6 +121,11 @@ class Unavailable(LaminaError):
 
 class NoSpace(Unavailable):
     """The volume has less free space than the configured reserve; reading and deleting still work."""
+
+
+class OutcomeUnknown(LaminaError):
+    """A server was asked for a change, and the connection broke before it answered: it was made, or not. Never raised
+    for a database in this process. It is not Unavailable, which may be retried without a look."""
 
 
 class QuotaExceeded(LaminaError):

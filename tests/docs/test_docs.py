@@ -9,6 +9,7 @@ import pytest
 import lamina
 from lamina import errors
 from lamina.settings import MIB, Settings
+from tests.docs import reference
 from tests.docs.blocks import ROOT, blocks, runner
 
 PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -57,6 +58,10 @@ def test_a_wrong_result_on_a_page_is_found(tmp_path, monkeypatch):
     page.write_text("```python\nx = 2\nx + 1  # -> 4\n```\n")
     with runner(page, tmp_path, monkeypatch) as running, pytest.raises(AssertionError, match=r"page.md:3: 3, the page"):
         running.run(*blocks(page))
+
+
+def test_the_api_reference_is_that_of_the_docstrings():
+    assert reference.PAGE.read_text() == reference.page(), "run python -m tests.docs.reference"
 
 
 # -- links
@@ -125,7 +130,7 @@ def test_every_error_is_in_the_table_with_its_builtin_and_its_code():
             response = pb.StatusResponse.FromString(answer(kind("x"), SeededRandom(1)))
             assert int(code) == response.stat.code, name
         else:
-            assert name in ("LaminaError", "Locked", "PermissionDenied"), name
+            assert name in ("LaminaError", "Locked", "OutcomeUnknown", "PermissionDenied"), name
 
 
 def test_every_method_of_a_stream_and_its_companions_is_mentioned():
@@ -133,7 +138,7 @@ def test_every_method_of_a_stream_and_its_companions_is_mentioned():
     from lamina.engine.streams import Streams
     from lamina.engine.subscribe import Subscription
 
-    internal = {"slot", "id", "row", "obliterated", "fields", "concat"}
+    internal = {"slot", "id", "row", "obliterated", "fields", "concat", "on_change", "waiting"}
     for kind in (lamina.Stream, lamina.StreamView, Snapshot, Streams, Subscription, lamina.Samples):
         for name in dir(kind):
             if not name.startswith("_") and name not in internal:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from lamina import errors
 from lamina.engine.database import Database
-from lamina.engine.records.entry import NewRecord
+from lamina.engine.records.arguments import NewRecord
 from lamina.settings import Settings
 from lamina.testing import ManualClock
 from lamina.time import LAST_TIME, MIN_TIME

@@ -18,9 +18,11 @@ from lamina.testing.clock import ManualClock
 HERE, ELSEWHERE = "here", "elsewhere"
 
 RIGHTS = {
-    "reader elsewhere": Permissions(read=(ELSEWHERE,), write=(ELSEWHERE,)),
-    "reader": Permissions(read=(f"{HERE}*",)),
-    "writer": Permissions(write=(f"{HERE}*",)),
+    "reader elsewhere": Permissions(
+        read=(ELSEWHERE, f"$streams/{ELSEWHERE}*"), write=(ELSEWHERE, f"$streams/{ELSEWHERE}*")
+    ),
+    "reader": Permissions(read=(f"{HERE}*", f"$streams/{HERE}*")),
+    "writer": Permissions(write=(f"{HERE}*", f"$streams/{HERE}*")),
     "full": Permissions(full_access=True),
 }
 """Callers whose tokens are good; the stars, because an exact name goes from a token with its bucket."""

@@ -19,7 +19,7 @@ from lamina.cli.demo_data import END
 
 if TYPE_CHECKING:
     from lamina.engine.database import Database
-    from lamina.engine.records.entry import NewRecord
+    from lamina.engine.records.arguments import NewRecord
 
 BUCKET = "demo"
 CAMERA = "line-1/camera"
@@ -86,7 +86,7 @@ def png(grey: NDArray[np.uint8]) -> bytes:
 
 
 def _frames(first: int) -> Iterator[NewRecord]:
-    from lamina.engine.records.entry import NewRecord
+    from lamina.engine.records.arguments import NewRecord
 
     for number in range(first, FRAMES):
         labels = {"part": 4711 + number, "ok": is_good(number), "exposure_ms": 4 + number % 3}
@@ -94,7 +94,7 @@ def _frames(first: int) -> Iterator[NewRecord]:
 
 
 def _reports(first: int) -> Iterator[NewRecord]:
-    from lamina.engine.records.entry import NewRecord
+    from lamina.engine.records.arguments import NewRecord
 
     for number in range(first, FRAMES):
         report = {"part": 4711 + number, "level": round(level(number), 3), "limit": 0.85, "seconds": 0.021}

@@ -28,6 +28,7 @@ class Subscription:
         self._slots: dict[int, tuple[Slot, Callable[[Insert], None]]] = {}
         self._overflowed = False
         self._closed = False
+        self._calls: list[Callable[[], None]] = []
 
     def add(self, uuids: Iterable[UUID]) -> None:
         """Follow more streams from now on. Raises StreamNotFound (those named before it are followed), Closed."""
@@ -53,8 +54,28 @@ class Subscription:
         """(uuid, points) of the next insert, sorted by time; None after the timeout, and when closed or overflowed with
         nothing left. Without a timeout it waits. Deletes are not delivered."""
         with self._ready:
-            self._ready.wait_for(lambda: self._mail or self._closed or self._overflowed, timeout_s)
+            self._ready.wait_for(lambda: self.waiting, timeout_s)
             return self._mail.popleft() if self._mail else None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether `get` would return at once."""
+        return bool(self._mail) or self._closed or self._overflowed
+
+    def on_change(self, call: Callable[[], None]) -> None:
+        """Call once when `get` would not wait; on the committing thread, or at once. Must not block."""
+        with self._ready:
+            if not self.waiting:
+                self._calls.append(call)
+                return
+        call()
+
+    def _wake(self) -> None:
+        """The condition is held."""
+        calls, self._calls = self._calls, []
+        for call in calls:
+            call()
+        self._ready.notify_all()
 
     @property
     def overflowed(self) -> bool:
@@ -68,7 +89,7 @@ class Subscription:
         self._slots.clear()
         with self._ready:
             self._closed = True
-            self._ready.notify_all()
+            self._wake()
 
     def _detach(self, slot: Slot, listener: Callable[[Insert], None]) -> None:
         with self._db.slots.publish_lock:
@@ -82,6 +103,6 @@ class Subscription:
                     self._overflowed = True
                 else:
                     self._mail.append((uuid, samples))
-                self._ready.notify()
+                self._wake()
 
         return published

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from lamina.columns import Ranges, Samples, Summaries
 from lamina.engine.slots import Slot
-from lamina.errors import Closed, TooBig
+from lamina.errors import Closed
 from lamina.streams import changes, nearest, scan, window
-from lamina.streams.bounds import check_exponent, check_range
+from lamina.streams.bounds import check_answer, check_exponent, check_range
 from lamina.streams.node import BIAS
 from lamina.streams.state import StreamState
 from lamina.streams.view import EMPTY_TIMES, View
@@ -17,10 +17,6 @@ from lamina.time import LAST_TIME, MIN_TIME, TimeLike, WidthLike, to_interval_ns
 
 if TYPE_CHECKING:
     from lamina.engine.database import Database
-
-
-MAX_WINDOWS = 20_000_000
-"""Windows of one answer in memory, about 1 GB; lazily there is no limit. A width in the wrong unit asks for more."""
 
 
 class StreamView:
@@ -52,11 +48,7 @@ class StreamView:
     def windows(self, start: TimeLike, end: TimeLike, width: WidthLike, depth: int = 0) -> Summaries:
         """Summaries of the whole windows of `width` from `start` on, empty ones too; see `Stream.windows`."""
         first, last, step = to_ns(start), to_ns(end), to_interval_ns(width)
-        if step > 0 and (last - first) // step > MAX_WINDOWS:
-            raise TooBig(
-                f"{(last - first) // step} windows of {step} ns: one answer has up to {MAX_WINDOWS}, "
-                "use a larger width (an int is ns) or iter_windows"
-            )
+        check_answer(first, last, step)
         return Summaries.concat(list(self.iter_windows(first, last, step, depth)))
 
     def iter_windows(self, start: TimeLike, end: TimeLike, width: WidthLike, depth: int = 0) -> Iterator[Summaries]:

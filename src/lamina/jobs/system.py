@@ -13,7 +13,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lamina.engine.records.entry import label_set
+from lamina.engine.records.arguments import label_set
 from lamina.engine.records.writegroup import WriteGroup
 from lamina.errors import AlreadyExists, LaminaError
 

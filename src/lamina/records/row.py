@@ -29,6 +29,14 @@ Rows: TypeAlias = NDArray[np.void]
 
 NO_ROWS: Rows = np.empty(0, ROW)
 
+Place: TypeAlias = tuple[int, int, int, int, int]
+"""file, where, stored, crc, codec"""
+
+
+def place_in(row: np.void) -> Place:
+    return int(row["file"]), int(row["where"]), int(row["stored"]), int(row["crc"]), int(row["codec"])
+
+
 RAW, ZSTD = 0, 1
 """Codecs of a stored payload."""
 

@@ -34,6 +34,7 @@ from lamina.server.config import Config, is_loopback
 from lamina.server.deadlines import Sweep
 from lamina.server.heads import OWN_HEADERS
 from lamina.server.http import App
+from lamina.server.native import open_native
 from lamina.server.protocol import protocol_class
 from lamina.server.reduct import open_face, provision_buckets, provision_of
 from lamina.storage.rules import locked
@@ -161,7 +162,8 @@ async def serve(config: Config, *, on_ready: Callable[[Addresses], None], stop: 
             await asyncio.to_thread(jobs.provision, *_specs(config))
             await asyncio.to_thread(jobs.start)
             async with (
-                open_face(db, tokens, config, jobs) as face,
+                open_face(db, tokens, config, jobs) as reduct,
+                open_native(db, tokens, config, jobs, reduct) as face,
                 _grpc(db, tokens, address, config) as (grpc, grpcs),
             ):
                 guarded = tokens is None and is_loopback(address)

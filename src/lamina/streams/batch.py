@@ -57,7 +57,7 @@ def as_given(table: Any) -> tuple[Times, Values]:
 
 
 def _fits(column: Any, dtype: np.dtype[Any]) -> bool:
-    return type(column) is np.ndarray and column.dtype == dtype and column.flags.c_contiguous
+    return type(column) is np.ndarray and column.dtype == dtype and column.flags.c_contiguous and column.flags.aligned
 
 
 def _check_mask(column: Any) -> None:
@@ -89,7 +89,7 @@ def _times(times: Any) -> Times:
         raise InvalidTimeRange(f"insert contains points outside valid time interval: time {array.max()}")
     if array.dtype.kind not in "iu" and array.size:
         raise InvalidArgument(f"times of type {array.dtype}: expected integers (ns) or datetime64")
-    return np.ascontiguousarray(array, np.int64)
+    return np.require(array, np.int64, ("C", "A"))
 
 
 def _exact_ns(array: NDArray[Any]) -> Times:
@@ -106,7 +106,7 @@ def _values(values: Any) -> Values:
         raise InvalidArgument("values of mixed types: expected numbers")
     if array.dtype.kind not in "fiub" and array.size:
         raise InvalidArgument(f"values of type {array.dtype}: expected numbers")
-    return np.ascontiguousarray(array, np.float64)
+    return np.require(array, np.float64, ("C", "A"))
 
 
 def _columns(table: Any) -> tuple[Any, Any]:

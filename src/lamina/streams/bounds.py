@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from lamina.errors import InvalidTimeRange, InvalidWidth
+from lamina.errors import InvalidTimeRange, InvalidWidth, TooBig
 from lamina.streams.node import BIAS
 from lamina.time import MAX_TIME, MIN_TIME
+
+MAX_WINDOWS = 20_000_000
+"""Windows of one answer in memory, about 1 GB; lazily there is no limit. A width in the wrong unit asks for more."""
 
 
 def check_range(start: int, end: int) -> tuple[int, int]:
@@ -44,3 +47,12 @@ def check_width(width: int) -> int:
     if not 1 <= width <= 1 << 63:
         raise InvalidWidth(f"window width is absurd: {width} is not within 1..2**63 ns")
     return width
+
+
+def check_answer(start: int, end: int, width: int) -> None:
+    """That the windows of a range fit into one answer. Raises TooBig."""
+    if width > 0 and (end - start) // width > MAX_WINDOWS:
+        raise TooBig(
+            f"{(end - start) // width} windows of {width} ns: one answer has up to {MAX_WINDOWS}, "
+            "use a larger width (an int is ns) or iter_windows"
+        )

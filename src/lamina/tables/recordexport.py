@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lamina.engine.records.entry import condition_of
+from lamina.engine.records.arguments import condition_of
 from lamina.engine.records.record import SMALL, read_contents
 from lamina.records.names import check_entry_name
 from lamina.tables.recordfiles import BUCKET_FILE, PART_RECORDS, Described, bucket_text, part_name, target_of

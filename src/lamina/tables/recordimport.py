@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
-from lamina.engine.records.entry import NewRecord
+from lamina.engine.records.arguments import NewRecord
 from lamina.errors import AlreadyExists, InvalidArgument, LaminaError
 from lamina.tables.recordfiles import (
     BUCKET_FILE,

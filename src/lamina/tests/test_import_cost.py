@@ -18,6 +18,7 @@ EXTRAS = (
     "google.protobuf",
     "grpc",
     "httptools",
+    "httpx",
     "msgspec",
     "pandas",
     "polars",
@@ -31,7 +32,17 @@ EXTRAS = (
 )
 """Modules of the extras: the server's, and those that conversions import on call."""
 
-FACES = ("lamina.access", "lamina.cli", "lamina.faces", "lamina.ops", "lamina.server", "lamina.tables")
+FACES = (
+    "lamina.access",
+    "lamina.aio",
+    "lamina.cli",
+    "lamina.faces",
+    "lamina.ops",
+    "lamina.remote",
+    "lamina.server",
+    "lamina.tables",
+    "lamina.wire",
+)
 """Floors above the engine, and beside it, that an embedded database does not need."""
 
 
@@ -145,3 +156,23 @@ else:
     raise AssertionError
 """
     loaded(code, tmp_path)
+
+
+def test_a_client_of_a_server_loads_no_engine(tmp_path):
+    reach = """
+import lamina
+try:
+    lamina.connect("http://127.0.0.1:1")
+except lamina.LaminaError:
+    import lamina.remote.link
+"""
+    modules = loaded(reach, tmp_path)
+    assert "httpx" in modules
+    engine = {name for name in modules if name.startswith(("lamina.engine.", "lamina.catalog.", "lamina.codecs."))}
+    assert engine <= {
+        "lamina.catalog.rows",
+        "lamina.engine.records",
+        "lamina.engine.records.arguments",
+        "lamina.engine.records.settings",
+    }
+    assert not modules & {"uvicorn", "grpc", "msgspec", "duckdb", "pcodec"}

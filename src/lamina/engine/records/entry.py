@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from lamina.engine.records.arguments import (
+    CHUNK_BYTES,
+    CONTENT_TYPE,
+    NewRecord,
+    bound_us,
+    bytes_of,
+    condition_of,
+    content_of,
+    label_changes,
+    label_set,
+)
 from lamina.engine.records.record import Record, record_of
 from lamina.engine.records.settings import EntryInfo
 from lamina.engine.records.write import Write
-from lamina.engine.records.writegroup import PIECE_BYTES, WriteGroup
+from lamina.engine.records.writegroup import WriteGroup
 from lamina.errors import InvalidArgument, LaminaError, NotFound
-from lamina.records.labels import LabelSet
 from lamina.storage.files import Buffer
 from lamina.time import TimeLike, to_us
 
@@ -21,18 +28,6 @@ if TYPE_CHECKING:
     from lamina.engine.records.bucket import Bucket
     from lamina.engine.records.entry_slot import EntrySlot
     from lamina.engine.records.selection import Selection
-    from lamina.records.condition import Condition
-
-CONTENT_TYPE = "application/octet-stream"
-
-
-class NewRecord(NamedTuple):
-    """One of many for `Entry.write_many`."""
-
-    time: TimeLike  # µs since the epoch, datetime, numpy.datetime64 or ISO 8601
-    data: Buffer
-    labels: Mapping[str, object] = {}
-    content_type: str = CONTENT_TYPE
 
 
 class Entry:
@@ -95,20 +90,14 @@ class Entry:
         than 64 KiB goes to the disk piece by piece. Raises AlreadyExists (time taken), InvalidArgument,
         QuotaExceeded, NoSpace, Unavailable, Closed.
         """
-        whole = _whole(data)
-        if whole is None and (isinstance(data, str) or not isinstance(data, Iterable)):
-            raise _no_bytes(data)
-        if size is None:
-            if whole is None:
-                raise InvalidArgument(f"data is of type {type(data).__name__}: give size=, the bytes of all its pieces")
-            size = len(whole)
+        pieces, size = content_of(data, size)
         bucket = self.bucket
         at = bucket.store.clock.wall_us() if time is None else to_us(time)
         kept = label_set(labels)
         (entry,) = bucket.ensure_entries([self.name])
         write = bucket.open_write(entry, at, size, kept, content_type)
         try:
-            _give(write, data if whole is None else [whole])  # type: ignore[arg-type]
+            _give(write, pieces)
             if not write.inline:
                 write.finish()
             commit = bucket.commit_writes([write])
@@ -129,7 +118,7 @@ class Entry:
                 if not isinstance(record, NewRecord):
                     raise InvalidArgument(f"{type(record).__name__} among the records: expected NewRecord(time, data)")
                 try:
-                    data, labels = _piece(record.data), label_set(record.labels)
+                    data, labels = bytes_of(record.data), label_set(record.labels)
                     group.add(entry, to_us(record.time), data, labels, record.content_type)
                 except LaminaError as error:
                     results.append(error)
@@ -140,8 +129,7 @@ class Entry:
     def update(self, time: TimeLike, labels: Mapping[str, object]) -> None:
         """Set labels of a record, "" or None removes one, others stay; durable when it returns. Raises NotFound,
         InvalidArgument, Unavailable."""
-        changes = {str(name): "" if value is None else label_text(value) for name, value in _labels(labels).items()}
-        (error,) = self.bucket.update_labels([(self.name, to_us(time), changes)])
+        (error,) = self.bucket.update_labels([(self.name, to_us(time), label_changes(labels))])
         if error is not None:
             raise error
 
@@ -163,7 +151,7 @@ class Entry:
 
         All go at once, or none after a crash; above 6 million of an entry in portions of so many."""
         condition = condition_of(when)
-        return self.bucket.remove_query([self.name], _us(start), _us(stop), condition, strict)
+        return self.bucket.remove_query([self.name], bound_us(start), bound_us(stop), condition, strict)
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -239,85 +227,21 @@ def selected(
     from lamina.engine.records.queries import Query
     from lamina.engine.records.selection import Selection
 
-    return Selection(Query(bucket, entries, _us(start), _us(stop), condition_of(when), strict, False, keeps=True))
+    return Selection(
+        Query(bucket, entries, bound_us(start), bound_us(stop), condition_of(when), strict, False, keeps=True)
+    )
 
 
 def _give(write: Write, pieces: Iterable[Buffer]) -> None:
     """Hand a content over, inline or to the disk, where it is to be finished."""
     if write.inline:
-        parts = [_piece(piece) for piece in pieces]
+        parts = [bytes_of(piece) for piece in pieces]
         write.set_content(parts[0] if len(parts) == 1 else b"".join(parts))
         return
     for piece in pieces:
-        view = memoryview(_piece(piece))
-        for first in range(0, len(view), PIECE_BYTES):
-            write.write(view[first : first + PIECE_BYTES])
-
-
-def _whole(data: object) -> Buffer | None:
-    """What has bytes, as bytes, so that its length is their number; None for anything else."""
-    if isinstance(data, (bytes, bytearray)):
-        return data
-    try:
-        view = memoryview(data)  # type: ignore[arg-type]
-    except (TypeError, ValueError):  # no buffer; one of a type that memoryview does not know
-        return None
-    return view if view.format == "B" and view.ndim == 1 and view.c_contiguous else view.tobytes()
-
-
-def _piece(data: object) -> Buffer:
-    """`_whole`, or InvalidArgument."""
-    whole = _whole(data)
-    if whole is None:
-        raise _no_bytes(data)
-    return whole
-
-
-def _no_bytes(data: object) -> InvalidArgument:
-    if isinstance(data, str):
-        return InvalidArgument(f"data {data[:40]!r} is text: expected bytes, such as data.encode()")
-    kind = type(data).__name__
-    return InvalidArgument(f"data is of type {kind}: expected bytes, or an iterable of bytes with its size")
-
-
-def condition_of(when: Mapping[str, Any] | str | None) -> Condition:
-    """A condition given as a mapping or as JSON text, compiled. Raises InvalidArgument."""
-    from lamina.records.condition import compile_condition
-
-    if isinstance(when, str):
-        try:
-            when = json.loads(when)
-        except ValueError as error:
-            raise InvalidArgument(f"when {when!r} is not JSON: {error}") from None
-    return compile_condition(when)
-
-
-def label_text(value: object) -> str:
-    """A label's value as it is kept. Raises InvalidArgument for bytes and containers."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, (bool, np.bool_)):
-        return "true" if value else "false"
-    if hasattr(value, "__iter__"):
-        raise InvalidArgument(f"label value {value!r}: expected text, a number or a bool")
-    return str(value)
-
-
-def label_set(labels: Mapping[str, object] | None) -> LabelSet:
-    if not labels:
-        return ()
-    given = _labels(labels).items()
-    return tuple(sorted((str(name), label_text(value)) for name, value in given if value is not None))
-
-
-def _labels(labels: Mapping[str, object]) -> Mapping[str, object]:
-    if not isinstance(labels, Mapping):
-        raise InvalidArgument(f"labels {labels!r}: expected a mapping of names to values")
-    return labels
-
-
-def _us(time: TimeLike | None) -> int | None:
-    return None if time is None else to_us(time)
+        view = memoryview(bytes_of(piece))
+        for first in range(0, len(view), CHUNK_BYTES):
+            write.write(view[first : first + CHUNK_BYTES])
 
 
 def _latest(slot: EntrySlot) -> int | None:

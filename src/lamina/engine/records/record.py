@@ -10,7 +10,7 @@ import numpy as np
 from lamina.errors import Corrupt, NotFound
 from lamina.records import checksum
 from lamina.records.labels import LabelSet
-from lamina.records.row import RAW
+from lamina.records.row import RAW, Place, place_in
 from lamina.storage.crc import crc32c
 
 if TYPE_CHECKING:
@@ -27,9 +27,6 @@ SPAN_BYTES = 1 << 20
 
 GAP_BYTES = 512
 """Between two contents in the log lie a row, a label set, a frame's head: reading them along costs less than a call."""
-
-Place = tuple[int, int, int, int, int]
-"""file, where, stored, crc, codec"""
 
 
 class Origin:
@@ -153,6 +150,28 @@ class Record:
         from lamina.notebook import record_html
 
         return record_html(self)
+
+
+Mark = tuple[int, int, int, int]
+"""entry id, time, seq as of which it was read, checksum: what tells one record from every other, without a place."""
+
+
+def mark_of(record: Record) -> Mark:
+    origin = record._origin
+    return origin.slot.id, record.time_us, origin.seq, record._place[3]
+
+
+def marked(store: RecordStore, slot: EntrySlot, mark: Mark) -> Record:
+    """A record that was read before, to read its content; without its labels. Raises NotFound, where it was removed
+    since and nobody held a snapshot."""
+    _, time_us, seq, crc = mark
+    try:
+        row = store.row_of(slot, time_us, seq)
+    except NotFound:  # nobody held that moment; the record may live on with other labels
+        row = store.row_of(slot, time_us)
+        if row["crc"] != crc:
+            raise
+    return Record(Origin(store, slot, seq, [()], ""), 0, time_us, int(row["size"]), place_in(row))
 
 
 def materialize(store: RecordStore, slot: EntrySlot, seq: int, batch: Batch, names: Set[str] | None) -> list[Record]:

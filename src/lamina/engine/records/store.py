@@ -19,6 +19,7 @@ from lamina.engine.records.entry_slot import EntrySlot
 from lamina.engine.records.publish import RecordPublisher
 from lamina.errors import Corrupt, NoSpace, NotFound
 from lamina.records.names import is_meta
+from lamina.records.row import Place, place_in
 from lamina.records.section import Section, section_of
 from lamina.records.state import EntryState, empty_state
 from lamina.settings import Settings
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from lamina.engine.records.bucket import Bucket
     from lamina.engine.records.buckets import Buckets
     from lamina.engine.records.found import Found
-    from lamina.engine.records.record import Place
     from lamina.records.index import IndexSection
     from lamina.records.source import SectionSource
 
@@ -444,14 +444,18 @@ class RecordStore:
 
     def place_of(self, slot: EntrySlot, time_us: int, seq: int | None = None) -> Place:
         """Where the content of a record as of a seq, None: of the living one, lies now. Raises NotFound."""
+        return place_in(self.row_of(slot, time_us, seq))
+
+    def row_of(self, slot: EntrySlot, time_us: int, seq: int | None = None) -> np.void:
+        """The row of a record, likewise."""
         state = slot.state
         found = self.find(slot, state, time_us, state.seq if seq is None else seq)
         if found is None and seq is not None:
             found = self._find_dead(slot, time_us, seq)
         if found is None:
             raise NotFound(f"Record {time_us} not found in entry {slot.bucket.name}/{slot.name}")
-        row = found.source.take(np.array([found.at]))[0]
-        return int(row["file"]), int(row["where"]), int(row["stored"]), int(row["crc"]), int(row["codec"])
+        row: np.void = found.source.take(np.array([found.at]))[0]
+        return row
 
     def read_stored(self, file: int, where: int, length: int) -> bytes:
         """Stored bytes of a content, from its payload file or the log. Raises NotFound."""

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.catalog.catalog import CatalogSnapshot
 from lamina.catalog.rows import BucketRow, EntryRow
+from lamina.engine.records.arguments import condition_of
 from lamina.engine.records.bucket import Bucket
 from lamina.engine.records.cursor import Cursor
-from lamina.engine.records.entry import condition_of
 from lamina.engine.records.entry_slot import EntrySlot
-from lamina.engine.records.record import Record, record_of
+from lamina.engine.records.record import Mark, Record, marked, record_of
 from lamina.engine.records.runs import Run
 from lamina.engine.records.selection import Selection
 from lamina.errors import NotFound
@@ -125,6 +125,11 @@ class EntryView:
             what = "No records" if at is None else f"Record {at} not"
             raise NotFound(f"{what} found in entry {self._slot.bucket.name}/{self.name}")
         return record_of(self._store, self._slot, self._seq, found)
+
+    def marked(self, mark: Mark) -> Record:
+        """A record that was read from here before, to read its content. Raises NotFound, Closed."""
+        self._check()
+        return marked(self._store, self._slot, mark)
 
     def _latest(self) -> int | None:
         latest = -1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lamina.engine.records.arguments import TOO_LONG, TOO_SHORT
 from lamina.errors import InvalidArgument, NotFound
 from lamina.records.checksum import checksum
 from lamina.records.labels import LabelSet
@@ -22,9 +23,6 @@ written twice (architecture section 7 row 10)."""
 
 OP_BYTES = 16 << 20
 """Contents put into one op: ops end at 48 MiB, and a smaller one is replayed in less memory."""
-
-TOO_LONG = "Content is bigger than in content-length"
-TOO_SHORT = "Content is smaller than in content-length"
 
 
 class Write:

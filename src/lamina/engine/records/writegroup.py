@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
+from lamina.engine.records.arguments import CHUNK_BYTES
 from lamina.engine.records.write import Write, finish_all
 from lamina.records.labels import LabelSet
 from lamina.storage.files import Buffer
@@ -13,9 +14,6 @@ if TYPE_CHECKING:
 
     from lamina.engine.records.bucket import Bucket
     from lamina.engine.records.entry import Entry
-
-PIECE_BYTES = 1 << 20
-"""A long content is taken in pieces of at most so many bytes."""
 
 
 class WriteGroup:
@@ -42,8 +40,8 @@ class WriteGroup:
                 write.set_content(data)
             else:
                 view = memoryview(data)
-                for first in range(0, len(view), PIECE_BYTES):
-                    write.write(view[first : first + PIECE_BYTES])
+                for first in range(0, len(view), CHUNK_BYTES):
+                    write.write(view[first : first + CHUNK_BYTES])
         except BaseException:
             write.abort()
             raise

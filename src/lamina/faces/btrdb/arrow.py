@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,11 +16,9 @@ from lamina.faces.btrdb.calls import MESSAGE_LIMIT
 from lamina.faces.btrdb.service import tables
 from lamina.faces.btrdb.service.codes import INVALID_PARAMETER, Refused
 from lamina.faces.btrdb.service.tables import POINTS, WINDOWS, check_template, joined_schema
+from lamina.wire.arrow import INVALID, batches_of
 
 __all__ = ["POINTS", "WINDOWS", "Encoder", "decode_points", "joined_schema"]
-
-_INVALID = (pa.ArrowException, OSError, ValueError, struct.error)
-"""What pyarrow raises for damaged bytes; ValueError among them where a name or time zone is no UTF-8."""
 
 
 class Encoder:
@@ -63,7 +60,7 @@ class Encoder:
 def _template(data: bytes, schema: pa.Schema) -> pa.Schema:
     try:
         template = pa.ipc.open_stream(data).schema
-    except _INVALID as error:
+    except INVALID as error:
         raise Refused(INVALID_PARAMETER, f"the template is no Arrow IPC stream: {error}") from None
     check_template(template, schema)
     return template
@@ -78,51 +75,17 @@ def decode_points(data: bytes, limit: int) -> tuple[Times, Values]:
     Raises TooBig (more than `limit` rows), InvalidArgument, InvalidTimeRange, InvalidValue (null).
     """
     try:
-        batches = _batches(data, limit)
+        batches = batches_of(data, "arrowBytes", limit, _check)
         times = [np.empty(0, np.int64), *(_times(batch.column(0)) for batch in batches)]
         values = [np.empty(0, np.float64), *(_values(batch.column(1)) for batch in batches)]
     except LaminaError:
         raise
-    except _INVALID as error:
+    except INVALID as error:
         raise InvalidArgument(f"arrowBytes is no valid Arrow IPC stream: {error}") from None
     return np.concatenate(times), np.concatenate(values)
 
 
-def _batches(data: bytes, limit: int) -> list[pa.RecordBatch]:
-    """Record batches whose buffers are known to hold what their lengths claim.
-
-    Compressed buffers are refused: they announce their own length, and some kilobytes can announce a terabyte.
-    """
-    messages = pa.ipc.MessageReader.open_stream(pa.py_buffer(data))
-    first = _next(messages)
-    if first is None or first.type != "schema":  # which read_schema takes on trust, and crashes
-        raise InvalidArgument("arrowBytes does not begin with a schema: expected an Arrow IPC stream")
-    schema = _checked(pa.ipc.read_schema(first))
-    batches: list[pa.RecordBatch] = []
-    rows = 0
-    while (message := _next(messages)) is not None:
-        if message.type != "record batch":
-            raise InvalidArgument(f"arrowBytes has a message of type {message.type!r}: expected record batches")
-        length, compressed = _record_batch_head(message.metadata.to_pybytes())
-        if compressed:
-            raise InvalidArgument("arrowBytes has compressed buffers: send them uncompressed")
-        rows += length
-        if rows > limit or length < 0:
-            raise TooBig(f"Insert too big: {rows} points or more, one call may carry {limit}")
-        batch = pa.ipc.read_record_batch(message, schema)
-        batch.validate(full=True)
-        batches.append(batch)
-    return batches
-
-
-def _next(messages: pa.ipc.MessageReader) -> pa.ipc.Message | None:
-    try:
-        return messages.read_next_message()
-    except StopIteration:
-        return None
-
-
-def _checked(schema: pa.Schema) -> pa.Schema:
+def _check(schema: pa.Schema) -> None:
     if len(schema) != 2:
         raise InvalidArgument(f"arrowBytes has {len(schema)} columns {schema.names}: expected time and value")
     time, value = schema.types
@@ -130,28 +93,6 @@ def _checked(schema: pa.Schema) -> pa.Schema:
         raise InvalidArgument(f"arrowBytes has times of type {time}: expected timestamp or int64")
     if not (pa.types.is_integer(value) or pa.types.is_floating(value) or pa.types.is_decimal(value)):
         raise InvalidArgument(f"arrowBytes has values of type {value}: expected a number type")
-    return schema
-
-
-def _record_batch_head(metadata: bytes) -> tuple[int, bool]:
-    """Rows a record batch claims, and whether its buffers are compressed; from the flatbuffer, which pyarrow has
-    verified but does not show (Message.fbs: Message.header is slot 2; RecordBatch: length 0, compression 3)."""
-    message = struct.unpack_from("<I", metadata)[0]
-    slot = _slot(metadata, message, 2)
-    batch = slot + struct.unpack_from("<I", metadata, slot)[0]
-    length = _slot(metadata, batch, 0)
-    rows = struct.unpack_from("<q", metadata, length)[0] if length else 0
-    return rows, _slot(metadata, batch, 3) != 0
-
-
-def _slot(data: bytes, table: int, slot: int) -> int:
-    """Where a field of a flatbuffer table lies, 0 if it is absent."""
-    vtable = table - struct.unpack_from("<i", data, table)[0]
-    size = struct.unpack_from("<H", data, vtable)[0]
-    if 4 + 2 * slot >= size:
-        return 0
-    offset = struct.unpack_from("<H", data, vtable + 4 + 2 * slot)[0]
-    return table + offset if offset else 0
 
 
 def _times(column: pa.Array) -> Times:

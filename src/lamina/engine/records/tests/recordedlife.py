@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from lamina.catalog.memory import MemoryCatalog
 from lamina.engine.database import Database
 from lamina.engine.open import Seams, assemble
-from lamina.engine.records.entry import NewRecord
+from lamina.engine.records.arguments import NewRecord
 from lamina.engine.records.tests.recordmodel import Held, contents, filled, shown
 from lamina.engine.tests.machine import copied
 from lamina.settings import Settings

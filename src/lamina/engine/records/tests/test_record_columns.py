@@ -10,8 +10,8 @@ import pytest
 import lamina
 from lamina import errors
 from lamina.engine.records import ranges, selection
+from lamina.engine.records.arguments import NewRecord
 from lamina.engine.records.compact import compress
-from lamina.engine.records.entry import NewRecord
 from lamina.records.row import FOREVER
 from lamina.storage.payloadfile import payload_path
 

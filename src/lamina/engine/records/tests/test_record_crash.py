@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from lamina.engine.records.entry import NewRecord
+from lamina.engine.records.arguments import NewRecord
 from lamina.engine.records.tests.recordedlife import Recording, Unclosed, explains, observed, reopened
 from lamina.engine.records.tests.recordmodel import TINY, times_of
 from lamina.engine.records.write import INLINE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lamina import errors
-from lamina.engine.records.entry import NewRecord
+from lamina.engine.records.arguments import NewRecord
 from lamina.engine.records.tests.recordmodel import begin, drained, shown, times_of
 
 
@@ -50,25 +50,6 @@ def test_renaming_moves_everything_below(machine, bucket, sealed):
         assert found.info().entry_count == 3
 
 
-def test_renaming_checks_in_the_order_of_the_contract(bucket):
-    bucket.ensure_entries(["a", "c"])
-    taken = r"Entry '{}' already exists in bucket 'b'"
-    with pytest.raises(errors.InvalidArgument):
-        bucket.rename_entry("missing", "a//b")
-    for old, new in (("missing", "missing"), ("a", "a/b"), ("a", "c")):
-        with pytest.raises(errors.AlreadyExists, match=taken.format(new)):
-            bucket.rename_entry(old, new)
-    with pytest.raises(errors.NotFound, match="Entry 'missing' not found in bucket 'b'"):
-        bucket.rename_entry("missing", "c")
-
-
-@pytest.mark.parametrize("name", ["", "a//b", "/a", "a/", "a b", "$x", "$meta/a"])
-def test_names_are_checked(bucket, name):
-    with pytest.raises(errors.InvalidArgument):
-        bucket.entry(name).write(b"x", 1)
-    assert bucket.names() == []
-
-
 def test_a_bucket_is_renamed_and_removed(machine, bucket, entry):
     entry.write(b"x", 1)
     buckets = machine.db.buckets
@@ -91,14 +72,6 @@ def test_a_bucket_is_renamed_and_removed(machine, bucket, entry):
     with pytest.raises(errors.NotFound):
         db.buckets["new"].entry("e")
     assert list(machine.restart().buckets) == []
-
-
-def test_a_handle_of_a_removed_bucket_makes_nothing(machine, bucket, entry):
-    machine.db.buckets.remove("b")
-    machine.db.buckets.create("b")
-    with pytest.raises(errors.NotFound):
-        entry.write(b"x", 1)
-    assert machine.db.buckets["b"].names() == []
 
 
 def test_a_provisioned_bucket_stays_as_it_is(machine):

@@ -13,7 +13,7 @@ import pytest
 from lamina import errors
 from lamina.catalog.memory import MemoryCatalog
 from lamina.engine.database import Database
-from lamina.engine.records.entry import NewRecord
+from lamina.engine.records.arguments import NewRecord
 from lamina.engine.records.tests.recordedlife import Facts, Unclosed, explains, observed, reopened
 from lamina.engine.records.tests.recordmodel import TINY, times_of
 from lamina.engine.tests.machine import copied

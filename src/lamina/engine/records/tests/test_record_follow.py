@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from lamina.engine.records import seal
-from lamina.engine.records.entry import NewRecord
+from lamina.engine.records.arguments import NewRecord
 from lamina.engine.records.tests.recordmodel import begin, drained, times_of
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lamina import errors
-from lamina.engine.records.entry import NewRecord
+from lamina.engine.records.arguments import NewRecord
 from lamina.engine.records.tests.recordmodel import TINY, rows_size, times_of
 from lamina.engine.tests.machine import Machine
 from lamina.records.size import LONGEST_OFFSETS, base_length

@@ -8,7 +8,7 @@ import pytest
 
 from lamina import errors
 from lamina.engine.records import seal
-from lamina.engine.records.entry import NewRecord
+from lamina.engine.records.arguments import NewRecord
 from lamina.engine.records.record import read_contents
 from lamina.engine.records.tests.recordmodel import begin, drained, shown, times_of
 from lamina.records.condition.condition import compile_condition
@@ -219,21 +219,6 @@ def test_what_died_before_a_snapshot_is_not_in_it_though_its_section_was_evicted
         assert moment(snapshot.bucket("f").entry("e")) == expected
     with machine.kill().open_snapshot("monday") as snapshot:
         assert moment(snapshot.bucket("f").entry("e")) == expected
-
-
-def test_a_snapshot_of_an_entry_that_came_later_or_was_renamed(machine, bucket, entry):
-    entry.write(b"x", 1)
-    with machine.db.snapshot() as view:
-        bucket.rename_entry("e", "r")
-        bucket.entry("new").write(b"y", 1)
-        old = view.bucket("b")
-        assert [(entry.name, times_of(entry)) for entry in old.entries()] == [("new", []), ("r", [1])]
-        with pytest.raises(errors.NotFound, match="Entry 'e' not found in bucket 'b'"):
-            old.entry("e")
-        with pytest.raises(errors.NotFound, match="Bucket 'x' is not found"):
-            view.bucket("x")
-        with pytest.raises(errors.NotFound, match="No records found"):
-            old.entry("new").read()
 
 
 def test_a_reader_that_begins_while_an_entry_is_sealed_keeps_what_it_sees(machine, bucket, entry, monkeypatch):

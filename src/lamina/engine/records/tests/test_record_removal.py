@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lamina.engine.records import changes, replay
-from lamina.engine.records.entry import NewRecord
+from lamina.engine.records.arguments import NewRecord
 from lamina.engine.records.tests.recordmodel import rows_size, times_of
 
 

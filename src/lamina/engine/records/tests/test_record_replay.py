@@ -9,7 +9,7 @@ import pytest
 
 from lamina import errors
 from lamina.engine.records import replay, singles
-from lamina.engine.records.entry import NewRecord
+from lamina.engine.records.arguments import NewRecord
 from lamina.records import ops
 from lamina.records.row import ROW
 

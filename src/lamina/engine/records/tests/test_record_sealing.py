@@ -6,7 +6,7 @@ import pytest
 
 from lamina import errors
 from lamina.engine.records import seal
-from lamina.engine.records.entry import NewRecord
+from lamina.engine.records.arguments import NewRecord
 from lamina.engine.records.tests.recordmodel import begin, drained, shown, times_of
 
 

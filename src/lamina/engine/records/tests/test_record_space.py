@@ -7,7 +7,7 @@ import random
 import pytest
 
 from lamina import errors
-from lamina.engine.records.entry import NewRecord
+from lamina.engine.records.arguments import NewRecord
 from lamina.engine.records.tests.recordmodel import TINY, begin, drained, times_of
 from lamina.engine.tests.machine import Machine
 from lamina.testing import MODES
