@@ -71,7 +71,8 @@ class Writing(Reading):
         return changes.remove(self._store, self._slots(), Asked(*asked(query, start, end)))
 
     def clear(self) -> int:
-        """Remove all points; how many. Costs the same whatever their number."""
+        """Remove all points; how many, where a damaged section hides it at most so many. Costs the same whatever their
+        number, and is possible on a full disk."""
         return changes.remove(self._store, self._slots())
 
 

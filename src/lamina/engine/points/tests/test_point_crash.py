@@ -7,9 +7,11 @@ import random
 
 import pytest
 
+from lamina.engine.points.store import PointStore
 from lamina.engine.points.tests.pointmodel import TINY, facts, made
 from lamina.engine.points.tests.recordedpoints import Recording, observed
 from lamina.engine.records.tests.recordedlife import Unclosed, reopened
+from lamina.errors import Corrupt
 from lamina.points.queries import FieldQuery
 from lamina.testing import MODES
 
@@ -82,3 +84,28 @@ def test_ordinals_are_not_given_again_after_the_points_are_gone(machine):
         assert ordinal > highest
         highest = ordinal
         measurement.clear()
+
+
+def test_where_recovery_cannot_tell_what_died_nobody_is_told_that_all_live(machine, monkeypatch):
+    place = machine.db.measurements
+    place["m"].insert([made(random.Random(i), "m") for i in range(20)])
+    place["n"].insert([made(random.Random(i), "n") for i in range(20)])
+    machine.db.flush()
+    place["m"].remove(FieldQuery().v > 4)
+    open_section = PointStore.open_section
+
+    def damaged(self, section):
+        raise Corrupt("ordered")
+
+    monkeypatch.setattr(PointStore, "open_section", damaged)
+    machine.kill()
+    monkeypatch.setattr(PointStore, "open_section", open_section)
+    for call in ("count", "search", "clear"):
+        measurement = machine.db.measurements["m"]
+        if call == "clear":
+            measurement.clear()  # whatever lived is gone
+            assert len(measurement.search()) == 0
+        else:
+            with pytest.raises(Corrupt, match="ordered; what changed in it since cannot be told"):
+                getattr(measurement, call)()
+    assert machine.db.measurements["n"].count() == len(machine.db.measurements["n"].search()) == 20

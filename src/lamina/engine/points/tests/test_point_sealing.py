@@ -9,6 +9,7 @@ import pytest
 
 from lamina.engine.points import seal
 from lamina.engine.points.tests.pointmodel import EPOCH, TINY, facts, made
+from lamina.engine.tests.machine import Machine
 from lamina.points.point import Point
 from lamina.points.queries import FieldQuery, TagQuery
 
@@ -198,3 +199,30 @@ def test_writers_of_one_measurement_lose_nothing(machine):
         writer.join(60)
     assert measurement.count() == 76
     assert values(measurement)[0] == 75
+
+
+def test_tails_beyond_their_bound_are_sealed_largest_first():
+    machine = Machine(TINY._replace(tails_limit=30_000, seal_points=10**6, bulk_points=10**6))
+    place = machine.db.measurements
+    place["large"].insert(points(300))
+    for i in range(20):
+        place[f"small{i}"].insert(points(2))
+    assert not machine.db.tails_full
+    place["large"].insert(points(400, 300))
+    assert machine.db.tails_full
+    machine.db.upkeep.run_once()
+    assert not machine.db.tails_full
+    assert state(machine, "large").n == 0
+    assert any(state(machine, f"small{i}").n for i in range(20))
+    assert place.count() == 740
+    machine.kill()
+    assert machine.db.measurements.count() == 740
+    machine.off()
+
+
+def test_a_clean_close_seals_what_is_cheap_and_the_next_opening_reads_no_log(machine):
+    machine.db.measurements["m"].insert(points(10))
+    machine.restart()
+    assert state(machine).n == 0
+    assert machine.db.publisher.tail_bytes == machine.db.points.publisher.tail_bytes == 0
+    assert values(machine.db.measurements["m"]) == list(range(10))
