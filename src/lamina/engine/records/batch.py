@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from lamina.engine.records import changes, quota
 from lamina.engine.records.append import append_op
-from lamina.engine.records.write import INLINE, OP_BYTES, TOO_LONG, TOO_SHORT, check_alive
+from lamina.engine.records.arguments import TOO_LONG, TOO_SHORT
+from lamina.engine.records.write import INLINE, OP_BYTES, check_alive
 from lamina.errors import InvalidArgument, LaminaError
 from lamina.records.labels import LabelSet
 from lamina.records.row import ROW, Rows
