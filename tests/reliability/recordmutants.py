@@ -111,12 +111,13 @@ def forgotten_directory() -> Iterator[None]:
     """Sections that were evicted whole leave the catalog without a word to a rebuild."""
     drop = space.drop_evicted
 
-    def silent(store: Any, slot: Any) -> None:
-        drop(store, slot)
+    def silent(store: Any, slot: Any) -> set[int]:
+        segments = drop(store, slot)
         state = slot.state
         if not state.n and not any(section.changed for section in state.sections):
             with store.publish_lock:
                 store.publisher.replace(slot, state, state._replace(needed=0))
+        return segments
 
     with mock.patch.object(space, "drop_evicted", silent):
         yield

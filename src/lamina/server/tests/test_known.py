@@ -19,7 +19,8 @@ def seen_of(requests, **limits):
 
     async def app(scope, receive, send):
         body = await read_body(receive)
-        seen.append(({**scope, "client": None, "server": None}, body))
+        offered = set(scope["extensions"])  # what is behind the names belongs to the connection
+        seen.append(({**scope, "client": None, "server": None, "extensions": offered}, body))
         await reply(send)
 
     async def main():
