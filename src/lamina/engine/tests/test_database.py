@@ -333,7 +333,7 @@ def test_subscription_delivers_inserts_and_overflows_loudly(db, stream):
 
 
 def test_second_opener_fails_at_once(tmp_path):
-    with lamina.open(tmp_path), pytest.raises(errors.Locked, match=str(os.getpid())):
+    with lamina.open(tmp_path), pytest.raises(errors.Locked, match=f"process {os.getpid()}, this one"):
         lamina.open(tmp_path)
     lamina.open(tmp_path).close()
 
