@@ -26,7 +26,7 @@
     ├── QuotaExceeded
     ├── PermissionDenied (PermissionError)  the token does not allow it: take another
     │   └── Unauthenticated                 no token, or none that is valid: say who you are
-    ├── Locked                              another process holds the directory
+    ├── Locked                              another process holds the directory, or this one already does
     ├── Corrupt                             bytes on disk are wrong
     │   └── UnknownFormat                   written by a newer Lamina
     └── Closed (ValueError)                 open it again

@@ -67,7 +67,7 @@ def place(target: Any, apikey: str | None, refuse: Errors) -> Owned | Channel:
     text = os.fspath(target)
     if isinstance(target, str) and _ADDRESS.fullmatch(text):
         for module, package in (("grpc", "grpcio"), ("google.protobuf", "protobuf")):
-            needed(module, package, f"a connection to {text}")
+            needed(module, package, f"a connection to {text}", "btrdb")
         from lamina.btrdb.channel import dial
 
         return dial(text, apikey)

@@ -162,7 +162,7 @@ class Embedded(EmbeddedPoints):
 
     def sql(self, statement: str, params: Sequence[str]) -> Iterator[Sequence[bytes]]:
         for library in ("duckdb", "sqlglot", "pyarrow"):
-            needed(library, library, "SQL over metadata")
+            needed(library, library, "SQL over metadata", "server")
         with self._call() as call:
             for row in metadata.sql_query(call, statement, params):
                 yield (row,)

@@ -40,6 +40,12 @@ def doctor(
             findings += 1
     if findings:
         shown = "1 finding" if findings == 1 else f"{findings} findings"
-        print(f"{shown}; `lamina doctor --help` tells of --repair and --rebuild-catalog", file=sys.stderr)
+        advice = (
+            "left that no repair mends: bring back from a backup what is named"
+            if repair
+            else "(damaged contents come back from a backup only; `lamina doctor --help` tells what --repair and "
+            "--rebuild-catalog mend)"
+        )
+        print(f"{shown} {advice}", file=sys.stderr)
         raise typer.Exit(1)
     print("sound: no findings")

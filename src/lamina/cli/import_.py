@@ -58,6 +58,8 @@ def import_(
 ) -> None:
     """Insert the points of a file into a stream, or records of an export into a bucket. What was inserted before an
     error stays."""
+    if Path(dir).is_file():
+        raise InvalidArgument(f"{dir} is a file: expected the directory of the database first, then the file")
     if bucket is not None:
         if stream is not None or unit is not None:
             raise InvalidArgument("--bucket and a stream exclude each other")

@@ -5,6 +5,7 @@ Order: folder and identity file -> lock -> catalog -> epoch -> log, recovered ->
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -109,7 +110,10 @@ def _local(root: str, settings: Settings, create: bool, clock: Clock, random: Ra
 
     if not create and not os.path.exists(os.path.join(root, IDENTITY)):
         raise NotFound(f"there is no database at {root}")
-    os.makedirs(root, 0o700, exist_ok=True)
+    try:
+        os.makedirs(root, 0o700, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, "a database is a directory, this is a file", root) from None
 
     def catalog() -> Catalog:
         from lamina.catalog.sqlite import SqliteCatalog

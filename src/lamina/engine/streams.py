@@ -41,6 +41,9 @@ class Streams:
         self._ids = iter(range(0))  # reserved object ids; used under the metadata lane
         self.obliterated = 0  # since open: compaction looks for their space
 
+    def __repr__(self) -> str:
+        return f"<lamina.Streams of {self._db.path!r}>"
+
     def create(
         self,
         collection: str,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from lamina.columns import Ranges, Samples, Summaries
 from lamina.engine.slots import Slot
@@ -36,6 +37,9 @@ class StreamView:
         self._view = view
         self._lease = lease
         self.version = view.version
+
+    def __repr__(self) -> str:
+        return f"<lamina.StreamView {UUID(bytes=self._slot.uuid)} version={self.version}>"
 
     def values(self, start: TimeLike = MIN_TIME, end: TimeLike = LAST_TIME + 1) -> Samples:
         """Points with start <= time < end, ascending; see `Stream.values`."""

@@ -214,7 +214,7 @@ def repair(path: str | os.PathLike[str]) -> Iterator[str]:
     for name in sorted(directory.segment_names() - _known(directory)):
         _set_aside(directory.root / "segments" / name, quarantine, "a segment that the catalog does not know")
         yield f"segments/{name} set aside in quarantine/"
-    yield "repaired"
+    yield "repair done"
 
 
 def _known(directory: Directory) -> set[str]:

@@ -6,7 +6,7 @@ categorical columns are tags, numbers and booleans fields, unless `tags` says wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -65,7 +65,7 @@ def groups_of_table(
 def _columns(given: Any) -> dict[str, Any]:
     """Columns by name: Arrow arrays, or what a mapping holds."""
     if isinstance(given, Mapping):
-        found = {name: value if isinstance(value, np.ndarray) else list(value) for name, value in given.items()}
+        found = {name: _sequence(name, value) for name, value in given.items()}
         lengths = {name: len(column) for name, column in found.items()}
         if len(set(lengths.values())) > 1:
             raise InvalidArgument(f"columns of lengths {lengths}: expected one length")
@@ -80,6 +80,15 @@ def _columns(given: Any) -> dict[str, Any]:
     if bad:
         raise InvalidArgument(f"column {bad[0]!r}: expected a name that is a str")
     return found
+
+
+def _sequence(name: object, value: Any) -> Any:
+    """A column of a mapping. A single value is none, and of a text the characters are not what was meant."""
+    if isinstance(value, np.ndarray):
+        return value
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise InvalidArgument(f"column {name!r}, {value!r:.100}: expected a list or array, one value for each point")
+    return list(value)
 
 
 def _arrow_table(given: Any) -> pyarrow.Table:

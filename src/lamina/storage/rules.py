@@ -1,5 +1,6 @@
 """What every Files and Blobs holds to: which paths are legal, and what some errors say."""
 
+import os
 import re
 
 from lamina.errors import Corrupt, InvalidArgument, Locked
@@ -34,8 +35,12 @@ def locked(place: str, note: bytes) -> Locked:
     """The error for a lock that another holds; the first number in the holder's note is its pid."""
     digits = re.search(rb"\d+", note)
     pid = int(digits[0]) if digits else 0
+    if pid == os.getpid():
+        advice = "this one, or one of another container: use what it has opened already, or close that first"
+        return Locked(f"{place} is held by process {pid}, {advice}", pid)
     holder = f"process {pid}" if pid else "another process"
-    return Locked(f"{place} is held by {holder}: one process at a time may open a database for writing", pid)
+    advice = "one at a time may open a database; end that one, or ask it as a client if it is a server"
+    return Locked(f"{place} is held by {holder}: {advice}", pid)
 
 
 def ends_early(name: str, offset: int, length: int, size: int) -> Corrupt:

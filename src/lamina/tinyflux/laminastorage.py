@@ -37,7 +37,11 @@ class LaminaStorage(Storage):
         if isinstance(directory, Database):
             self._database: Database | SharedDatabase = directory
         else:
-            self._database = open_shared(directory, settings=settings)
+            try:
+                self._database = open_shared(directory, settings=settings)
+            except NotADirectoryError as error:
+                error.add_note("the points of a CSV file get into a directory by `lamina import tinyflux FILE DIR`")
+                raise
         self._temporary: list[AnyPoint] | None = None
         self._initially_empty = not self.measurements.count()
 

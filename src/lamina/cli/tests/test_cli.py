@@ -176,6 +176,7 @@ def test_export_of_an_empty_stream_is_a_header(tmp_path):
         (["export", "DB", "plant/pump", "--start", "noon"], "noon"),
         (["export", "DB", "plant/pump", "--version", "99"], "99"),
         (["import", "DB", __file__, "plant/pump"], ".csv"),
+        (["import", __file__, "DB", "plant/pump"], "directory of the database first"),
     ],
 )
 def test_what_export_and_import_cannot_do_is_said(stored, arguments, word):

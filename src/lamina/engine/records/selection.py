@@ -61,6 +61,9 @@ class Selection(Iterator["Record"]):
         self._runs = runs
         self._records = self._each()
 
+    def __repr__(self) -> str:
+        return "<lamina.Selection: iterate over it, or take batches(), to_arrow(), to_pandas(), to_polars()>"
+
     def __next__(self) -> Record:
         return next(self._records)
 

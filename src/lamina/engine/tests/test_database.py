@@ -108,7 +108,7 @@ def test_named_snapshots_read_the_past_across_flush_and_reopen(tmp_path):
 
 
 def test_second_opener_fails_at_once(tmp_path):
-    with lamina.open(tmp_path), pytest.raises(errors.Locked, match=str(os.getpid())):
+    with lamina.open(tmp_path), pytest.raises(errors.Locked, match=f"process {os.getpid()}, this one"):
         lamina.open(tmp_path)
     lamina.open(tmp_path).close()
 

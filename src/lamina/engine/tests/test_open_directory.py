@@ -22,3 +22,10 @@ def test_what_a_volume_or_an_unfinished_creation_holds_is_no_hindrance(tmp_path)
     lamina.open(tmp_path).close()
     with lamina.open(tmp_path) as db:
         assert list(db.streams) == []
+
+
+def test_a_file_is_no_directory_and_stays_as_it_is(tmp_path):
+    (tmp_path / "points.csv").write_text("1,2")
+    with pytest.raises(NotADirectoryError, match=r"a database is a directory, this is a file: .*points\.csv"):
+        lamina.open(tmp_path / "points.csv")
+    assert (tmp_path / "points.csv").read_text() == "1,2"

@@ -128,7 +128,7 @@ def test_repair_sets_unknown_segments_aside_and_keeps_the_rest(path):
     damaged = path / "log" / "0000000000000000.log.damaged-1"
     damaged.write_bytes(b"x")
     assert any("damaged-1" in finding.place for finding in doctor.verify(path))
-    assert "repaired" in list(doctor.repair(path))
+    assert "repair done" in list(doctor.repair(path))
     assert (path / "quarantine" / damaged.name).exists()
     assert list(doctor.verify(path)) == []
     assert answers(path) == reference

@@ -74,7 +74,7 @@ def test_a_sound_database_has_no_findings(path, crashed):
     assert list(doctor.verify(crashed)) == []
     before = answers(crashed)
     assert list(doctor.verify(crashed)) == []
-    assert list(doctor.repair(crashed)) == ["repaired"]
+    assert list(doctor.repair(crashed)) == ["repair done"]
     assert answers(crashed) == before
 
 

@@ -106,6 +106,8 @@ def test_measurements_are_grouped_by_their_column() -> None:
         ({"time": [1], "x": [2**63]}, {}, "field 'x': int 9223372036854775808"),
         ({"time": [1], "x": np.array([2**63], np.uint64)}, {}, "field 'x': int 9223372036854775808"),
         ({"time": [1, 2], "x": [1]}, {}, "expected one length"),
+        ({"time": [1], "x": 5}, {}, "column 'x', 5: expected a list or array"),
+        ({"time": [1, 2, 3, 4], "city": "Rome"}, {}, "column 'city', 'Rome': expected a list or array"),
         ({"time": [1], "x": np.array([1j])}, {}, "of type complex128: expected numbers, booleans or text"),
         (pa.table({"time": ["2024-01-01"]}), {}, "of type string: expected timestamps"),
         (pa.table({"time": [1], "x": [[1]]}), {}, "of type list.*: expected numbers, booleans or text"),

@@ -90,3 +90,11 @@ def test_the_engine_is_loaded_by_who_names_the_storage() -> None:
     code += "from lamina.tinyflux import LaminaStorage; print('lamina.engine' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split() == ["False", "True"]
+
+
+def test_the_file_of_a_program_is_no_directory_and_the_error_says_how_it_becomes_one(tmp_path: Path) -> None:
+    file = tmp_path / "weather.csv"
+    TinyFlux(file).close()
+    with pytest.raises(NotADirectoryError) as caught:
+        TinyFlux(file, storage=LaminaStorage)
+    assert "lamina import tinyflux" in caught.value.__notes__[0]
