@@ -388,12 +388,16 @@ def sync_folder(path: str) -> None:
 
 
 def create_file(path: str | os.PathLike[str], create_dirs: bool) -> None:
-    """An empty file at `path` unless there is one; with `create_dirs` its missing parents too."""
+    """An empty file at `path` unless there is one; with `create_dirs` its missing parents too. A new file has its name
+    durably: what is synced into it later must be found again (promise 1)."""
     if create_dirs:
         parent = os.path.dirname(os.fspath(path))
         if parent:
             os.makedirs(parent, exist_ok=True)
+    new = not os.path.exists(path)
     CALLS.close(CALLS.open(os.fspath(path), os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o666))
+    if new:
+        sync_folder(os.fspath(path))
 
 
 def write_beside(path: str, suffix: str, data: Iterable[bytes]) -> None:

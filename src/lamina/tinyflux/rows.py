@@ -119,8 +119,11 @@ def _read(data: bytes, text: str, offset: int, encoding: str) -> Rows:
 def _is_torn(row: Sequence[str], line: str, before: Sequence[Any], ending: str) -> bool:
     """Whether a last row without line end is half of one.
 
-    Only in a file whose rows end as TinyFlux ends them; elsewhere what cannot be read is an error like any other.
+    Only in a file whose rows end as TinyFlux ends them; elsewhere what cannot be read is an error like any other. But
+    what ends in NUL is no row anywhere: it is room that a file was given before power was lost.
     """
+    if line.endswith("\0"):
+        return True
     if not before or ending != "\r\n":
         return False
     if line.count('"') % 2:

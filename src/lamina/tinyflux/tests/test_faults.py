@@ -303,3 +303,37 @@ class TestCheckpoint:
             db.insert_multiple(points(40))
             db.remove(FieldQuery().i == 1.0)
         assert os.listdir(tmp_path) == ["a.csv"]
+
+
+def test_room_that_was_given_before_power_was_lost_is_no_row(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(bytes(100))
+    with pytest.warns(TornRowWarning, match="100 bytes"):
+        db = TinyFlux(path)
+    assert len(db) == 0
+    db.insert(Point(time=START, fields={"i": 1.0}))
+    db.close()
+    assert path.read_bytes() == b"2024-01-01T00:00:00,_default,_field_i,1.0\r\n"
+
+
+def test_a_new_file_has_its_name_durably_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    class Noting:
+        def __getattr__(self, name: str) -> Any:
+            def made(*args: Any) -> Any:
+                folder = name == "fsync" and stat.S_ISDIR(os.fstat(args[0]).st_mode)
+                calls.append("folder synced" if folder else name)
+                return getattr(csvfile.Calls, name)(*args)
+
+            return made
+
+    monkeypatch.setattr(csvfile, "CALLS", Noting())
+    for expected in (1, 0):  # an old file has had its own
+        calls.clear()
+        with TinyFlux(tmp_path / "a.csv") as db:
+            db.insert(Point())
+        assert calls.count("folder synced") == expected
+        assert "folder synced" not in calls[calls.index("write") :]
