@@ -96,10 +96,10 @@ def _submit(db: Database, entry: Entry, rows: Rows, sets: list[LabelSet], conten
     rows["where"] = np.cumsum(rows["size"]) - rows["size"]
     tables = ops.encode_tables(sets, [TYPE])
     raw = rows.tobytes()
-    times, sizes, bases = (rows[field].tolist() for field in ("time", "size", "meta"))
+    times = rows["time"].tolist()
     parts = ops.append_parts(raw, n, len(sets), 1, tables, limits, [contents])
     offset = ops.contents_offset(n, len(tables))
-    note = AppendNote(slot, raw, times, sizes, bases, sets, [TYPE], limits, offset, 0)
+    note = AppendNote(slot, raw, times, sets, [TYPE], limits, offset, 0)
     db.submit([Op(ops.KIND, ops.APPEND, slot.id, parts, note)]).wait()
     slot.high = times[-1]
 
