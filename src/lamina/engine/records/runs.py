@@ -146,7 +146,7 @@ class Columns:
 
     def _batch(self, first: int, stop: int, offsets: NDArray[np.int64] | None, contents: Buffer | None) -> RecordBatch:
         def cut(column: LabelColumn) -> LabelColumn:
-            return LabelColumn(column.codes[first:stop], column.values)
+            return LabelColumn(column.codes[first:stop].astype(np.int32, copy=False), column.values)
 
         return RecordBatch(
             self._times[first:stop],
