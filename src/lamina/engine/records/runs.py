@@ -124,7 +124,7 @@ class Columns:
 
     def _stacked(self, parts: Sequence[LabelColumn | None], lengths: Sequence[int]) -> LabelColumn:
         if len(parts) == 1 and parts[0] is not None:
-            return parts[0]
+            return LabelColumn(parts[0].codes.astype(np.int32, copy=False), parts[0].values)
         column = stack(parts, lengths)
         return LabelColumn(self._ordered(column.codes), column.values)
 
@@ -146,7 +146,7 @@ class Columns:
 
     def _batch(self, first: int, stop: int, offsets: NDArray[np.int64] | None, contents: Buffer | None) -> RecordBatch:
         def cut(column: LabelColumn) -> LabelColumn:
-            return LabelColumn(column.codes[first:stop].astype(np.int32, copy=False), column.values)
+            return LabelColumn(column.codes[first:stop], column.values)
 
         return RecordBatch(
             self._times[first:stop],
