@@ -191,7 +191,7 @@ def _meta_changes(log: Log) -> list[tuple[int, metadata.Change]]:
         for index, op in enumerate(frame.ops):
             if op["kind"] == metadata.KIND:
                 begin = int(op["offset"])
-                body = frame.body[begin : begin + int(op["length"]) - 16]
+                body = bytes(frame.body[begin : begin + int(op["length"]) - 16])
                 seq = frame.first_seq + index
                 changes.append((seq, metadata.decoded(int(op["type"]), seq, body)))
     return changes

@@ -378,7 +378,7 @@ def _many(seq: int, at: int, room: int, words: NDArray[np.int64]) -> Entries:
     )
 
 
-def _words(bodies: Sequence[bytes]) -> NDArray[np.int64]:
+def _words(bodies: Sequence[memoryview]) -> NDArray[np.int64]:
     """All bodies one behind the other. NumPy asks for large pages where bytes.join does not: half the time."""
     if len(bodies) == 1:
         return np.frombuffer(bodies[0], "<i8")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 U64: TypeAlias = NDArray[np.uint64]
 Narrow: TypeAlias = NDArray[np.unsignedinteger]
+Codes: TypeAlias = NDArray[np.signedinteger]
 Index: TypeAlias = NDArray[np.intp] | slice
 
 NARROW, STEPS = 0, 1
@@ -189,16 +190,20 @@ class Values:
             return np.full(self.n, found, np.uint64)
         return found.astype(np.uint64, copy=False)
 
-    def codes(self, less: int) -> NDArray[np.int32]:
-        """The whole column less a number, as i32; what does not fit wraps. Not to be changed: where all are alike it is
-        one number that stands for all."""
-        if self._narrow is None and not self._step:
-            return np.broadcast_to(_wrapped(int(self._base) - less), self.n)
+    def codes(self, less: int, type: type[np.signedinteger] = np.int32) -> Codes:
+        """The whole column less a number, of a type; what does not fit wraps. Not to be changed: where all are alike it
+        is one number that stands for all."""
+        wrapped = _wrapped(int(self._base) - less, type)
         if self._narrow is None:
-            codes = self.all().astype(np.int32)
-            codes -= _wrapped(less)
-            return codes
-        return np.add(self._narrow, _wrapped(int(self._base) - less), dtype=np.int32, casting="unsafe")
+            if not self._step:
+                return np.broadcast_to(wrapped, self.n)
+            rising: Codes = self.all().astype(type) - _wrapped(less, type)
+            return rising
+        if self._narrow.dtype.itemsize == wrapped.itemsize:  # the same bits, signed: nothing is widened
+            same: Codes = self._narrow.view(type) + wrapped
+            return same
+        widened: Codes = np.add(self._narrow, wrapped, dtype=type, casting="unsafe")
+        return widened
 
     def smallest(self) -> int:
         """Of one row at least; wraps as the column does."""
@@ -213,8 +218,9 @@ class Values:
         return (int(self._narrow.max(initial=0)) + int(self._base)) & _MASK
 
 
-def _wrapped(number: int) -> np.int32:
-    return np.uint32(number & 0xFFFFFFFF).astype(np.int32)
+def _wrapped(number: int, type: type[np.signedinteger]) -> np.signedinteger:
+    found: np.signedinteger = np.uint64(number & _MASK).astype(type)
+    return found
 
 
 class Column(NamedTuple):

@@ -39,11 +39,12 @@ class Dense(NamedTuple):
         found = fetch(blobs, object, wanted)
         values = self.values.decode(found[0], object)
         column = self.codes.decode(found[1])
+        codes: NDArray[np.signedinteger]
         if self.flags & FRESH:
             codes = _appeared(column)
             low, high = int(codes.min()), int(codes.max())
         else:
-            codes = column.codes(1)
+            codes = column.codes(1, _type_of(len(values)))
             low, high = column.smallest() - 1, column.largest() - 1  # of the narrow numbers: a quarter of the bytes
         if low < -1 or high >= len(values):
             raise Corrupt(
@@ -63,6 +64,11 @@ class Dense(NamedTuple):
     @property
     def nbytes(self) -> int:
         return 4 * self.codes.n + 8 * self.values.n + self.values.nbytes
+
+
+def _type_of(values: int) -> type[np.signedinteger]:
+    """The narrowest that holds -1 and the place of each value: a column is read to be compared, byte for byte."""
+    return np.int8 if values <= 1 << 7 else np.int16 if values <= 1 << 15 else np.int32
 
 
 def _appeared(column: Values) -> NDArray[np.int32]:

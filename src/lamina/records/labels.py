@@ -17,7 +17,7 @@ NO_LABELS: LabelSet = ()
 class LabelColumn(NamedTuple):
     """One label over n rows: dictionary-encoded."""
 
-    codes: NDArray[np.int32]  # [n], index into `values`; -1: the row has no such label
+    codes: NDArray[np.signedinteger]  # [n], int8 to int32, index into `values`; -1: the row has no such label
     values: Sequence[str]  # distinct texts; some may be unused. The same object for as long as it has the same content
     numbers: NDArray[np.float64] | None = None
     """Per value: the float64 it reads as (contract 10.2, int64 rounded), NaN if it is no number (true and false are

@@ -81,7 +81,7 @@ class ReplayFrame(NamedTuple):
 
     first_seq: int
     ops: NDArray[np.void]  # OP_HEADER fields plus "offset" u8: where the body starts inside `body`
-    body: bytes
+    body: memoryview
     position: int  # log position of body[0]; of an op's body: position + offset
 
 

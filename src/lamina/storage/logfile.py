@@ -44,6 +44,9 @@ _CHECKED_HEAD = Struct("<4sBBHII")
 _REST = Struct("<QQII")  # bytes 16..40
 _TAIL = Struct("<II")
 _OP = Struct("<IBBHQ")
+_MAGIC = np.uint32(int.from_bytes(FRAME_MAGIC, "little"))
+_COPIED = 4096  # bytes of a part that is worth no array
+_LOOKED_AT = 8192  # words in which a magic is looked for at a time
 _PADDING = [bytes(n) for n in range(8)]
 _FIELDS = np.dtype([*((name, OP_HEADER[name]) for name in OP_HEADER.names or ()), ("offset", "<u8")])
 
@@ -81,7 +84,7 @@ def decode_header(data: bytes, path: str) -> FileHeader:
     return FileHeader(epoch, base, first_seq, database_id, salt)
 
 
-def surviving_salt(data: bytes, database_id: bytes) -> bytes | None:
+def surviving_salt(data: bytes | memoryview, database_id: bytes) -> bytes | None:
     """The salt out of a damaged header, if the database id beside it is unharmed; else None.
 
     A wrong salt does no harm: no frame verifies with it. The id must match so that a zeroed or foreign
@@ -139,7 +142,7 @@ class Framing:
         seed = crc32c(_U64.pack(self._base + offset), self._seed)
         return [head + _U32.pack(crc32c(head, seed)), rest, _TAIL.pack(crc32c(rest, seed), 0)]
 
-    def check(self, data: bytes, offset: int) -> Frame | None:
+    def check(self, data: bytes | memoryview, offset: int) -> Frame | None:
         """The frame at a file offset of `data` (the whole file), or None. The length is used only once the
         CRC of the header has been verified. Raises UnknownFormat for a valid header of a later version."""
         if offset + FRAME_OVERHEAD > len(data):
@@ -148,12 +151,12 @@ class Framing:
         if magic != FRAME_MAGIC:
             return None
         seed = crc32c(_U64.pack(self._base + offset), self._seed)
-        if crc32c(data[offset : offset + 12], seed) != head_crc:
+        if _sum(data[offset : offset + 12], seed) != head_crc:
             return None
         end = offset + FRAME_HEADER + length
         if length > MAX_BODY or end + _TAIL.size > len(data):
             return None
-        if crc32c(data[offset + 16 : end], seed) != _U32.unpack_from(data, end)[0]:
+        if _sum(data[offset + 16 : end], seed) != _U32.unpack_from(data, end)[0]:
             return None
         if version != 1 or not OPS <= type <= CUT or flags:
             raise UnknownFormat(
@@ -162,23 +165,38 @@ class Framing:
             )
         return Frame._make((offset, type, length, *_REST.unpack_from(data, offset + 16)))
 
-    def walk(self, data: bytes) -> Iterator[Frame]:
+    def walk(self, data: bytes | memoryview) -> Iterator[Frame]:
         """Every valid frame of a whole file in order, also behind bytes that are none.
 
         1-2 us a frame. Behind damage every aligned magic is tried.
         """
+        view = memoryview(data)  # its parts are no copies
         offset = HEADER_BYTES
         while True:
-            frame = self.check(data, offset)
+            frame = self.check(view, offset)
             if frame is None:
-                offset = data.find(FRAME_MAGIC, offset + 1)
-                while offset >= 0 and offset % 8:
-                    offset = data.find(FRAME_MAGIC, offset + 1)
+                offset = _next_magic(view, offset + 8)
                 if offset < 0:
                     return
                 continue
             yield frame
             offset += FRAME_OVERHEAD + frame.length
+
+
+def _sum(part: bytes | memoryview, seed: int) -> int:
+    """Its CRC32C. A short part is copied sooner than it is made an array of."""
+    return crc32c(part if len(part) >= _COPIED else bytes(part), seed)
+
+
+def _next_magic(data: memoryview, offset: int) -> int:
+    """Where the next frame may begin, at an offset (a multiple of 8) or behind it; -1: nowhere."""
+    words = np.frombuffer(data, "<u8", len(data) // 8)
+    for at in range(offset // 8, len(words), _LOOKED_AT):
+        low = words[at : at + _LOOKED_AT].astype(np.uint32)  # the assignment wraps
+        found = np.flatnonzero(low == _MAGIC)
+        if len(found):
+            return 8 * (at + int(found[0]))
+    return -1
 
 
 def op_length(op: Op) -> int:
@@ -206,7 +224,7 @@ def encode_ops(ops: Sequence[Op], position: int) -> list[Buffer]:
     return body
 
 
-def decode_ops(data: bytes, frames: Sequence[Frame]) -> NDArray[np.void]:
+def decode_ops(data: bytes | memoryview, frames: Sequence[Frame]) -> NDArray[np.void]:
     """The ops of OPS frames of a file: OP_HEADER fields plus `offset` u8, where the body starts in `data`.
 
     Frames whose ops are all of one length are read by stride, the others op by op (0.3 us each); the
@@ -228,7 +246,7 @@ def decode_ops(data: bytes, frames: Sequence[Frame]) -> NDArray[np.void]:
     return ops
 
 
-def walk_ops(data: bytes, frame: Frame) -> Iterator[int]:
+def walk_ops(data: bytes | memoryview, frame: Frame) -> Iterator[int]:
     """Where each op of a frame starts in `data`, one by one."""
     offset = frame.offset + FRAME_HEADER
     end = offset + frame.length
@@ -242,7 +260,9 @@ def walk_ops(data: bytes, frame: Frame) -> Iterator[int]:
         raise Corrupt(f"frame at file offset {frame.offset}: {end - offset} bytes behind its {frame.seqs} ops")
 
 
-def _strided_ops(data: bytes, frames: Sequence[Frame]) -> tuple[NDArray[np.int64], list[tuple[int, Frame]]]:
+def _strided_ops(
+    data: bytes | memoryview, frames: Sequence[Frame]
+) -> tuple[NDArray[np.int64], list[tuple[int, Frame]]]:
     """Starts of all ops, filled where the ops of a frame have one length, and (slot, frame) of the others."""
     table = np.array([(f.offset, f.length, f.seqs) for f in frames], np.int64).reshape(-1, 3)
     body, length, count = table[:, 0] + FRAME_HEADER, table[:, 1], table[:, 2]

@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from lamina.errors import Corrupt, UnknownFormat
 from lamina.storage.files import Buffer, Files
 from lamina.storage.log import Damage, ReplayFrame
@@ -49,7 +51,7 @@ class Recovered(NamedTuple):
 class Scan(NamedTuple):
     """The whole content of a file and its valid frames in order."""
 
-    data: bytes
+    data: memoryview
     frames: list[Frame]
 
 
@@ -213,10 +215,13 @@ def _scan(folder: LogFolder, file: LogFile) -> Scan:
     return Scan(data, frames)
 
 
-def _content(medium: Files, path: str) -> bytes:
+def _content(medium: Files, path: str) -> memoryview:
+    """A whole file, read into memory for which NumPy asks for large pages: to touch small ones for the first time costs
+    more than to read into them."""
     handle = medium.open(path, "read")
     try:
-        return handle.read_at(0, handle.size())
+        content = np.empty(handle.size(), np.uint8).data
+        return content[: handle.read_into(0, content)].toreadonly()
     finally:
         handle.close()
 
@@ -267,7 +272,7 @@ def _mend_header(
     return file.header, file.size
 
 
-def _rewrite(folder: LogFolder, file: LogFile, data: bytes, verdict: Verdict, keep: bool = False) -> None:
+def _rewrite(folder: LogFolder, file: LogFile, data: memoryview, verdict: Verdict, keep: bool = False) -> None:
     """Replace a file by one with the kept frames, LOST and CUT; the old one stays as `.damaged-N` if
     anything was lost, or with `keep`. Atomic: until the last rename a further recovery finds the old file
     or finishes this."""
@@ -291,7 +296,7 @@ def _rewrite(folder: LogFolder, file: LogFile, data: bytes, verdict: Verdict, ke
     file.size = size
 
 
-def _write_copy(folder: LogFolder, path: str, header: FileHeader, data: bytes, verdict: Verdict) -> int:
+def _write_copy(folder: LogFolder, path: str, header: FileHeader, data: memoryview, verdict: Verdict) -> int:
     framing = Framing(header.salt, header.base)
     pieces: list[tuple[int, int, int, Frame | None]] = []  # first seq, type, count, the frame it is copied from
     pieces += [(frame.first_seq, frame.type, frame.seqs, frame) for frame in verdict.kept]
@@ -304,7 +309,6 @@ def _write_copy(folder: LogFolder, path: str, header: FileHeader, data: bytes, v
     parts: list[Buffer] = [header.encode()]
     written = 0
     offset = HEADER_BYTES
-    view = memoryview(data)
     handle = folder.medium.open(path, "create")
     try:
         for first_seq, type, count, frame in pieces:
@@ -314,7 +318,7 @@ def _write_copy(folder: LogFolder, path: str, header: FileHeader, data: bytes, v
                 offset += FRAME_OVERHEAD
             else:
                 start = frame.offset + FRAME_HEADER
-                body = [view[start : start + frame.length]]
+                body = [data[start : start + frame.length]]
                 parts += framing.encode(offset, type, first_seq, frame.durable_seq, frame.epoch, count, body)
                 offset += FRAME_OVERHEAD + frame.length
             if offset - written >= _PART:

@@ -61,7 +61,7 @@ def replayed(log: Log, after: int = 0) -> list[Stored]:
     for frame in log.replay(after):
         for index, row in enumerate(frame.ops.tolist()):
             length, kind, type, flags, object_id, offset = row
-            body = frame.body[offset : offset + length - 16]
+            body = bytes(frame.body[offset : offset + length - 16])
             found.append(Stored(frame.first_seq + index, kind, type, flags, object_id, body))
     return found
 

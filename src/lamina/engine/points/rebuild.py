@@ -120,7 +120,7 @@ def points_in_log(frames: Iterator[ReplayFrame]) -> LoggedPoints:
     for frame in frames:
         for op in frame.ops[frame.ops["kind"] == ops.KIND]:
             begin = int(op["offset"])
-            body = memoryview(frame.body)[begin : begin + int(op["length"]) - 16]
+            body = frame.body[begin : begin + int(op["length"]) - 16]
             if op["type"] == ops.INSERT:
                 ordinals = ops.decode_insert(body)[1]
                 highest = max(highest, int(ordinals.max()) if len(ordinals) else 0)

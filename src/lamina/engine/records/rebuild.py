@@ -111,7 +111,7 @@ def files_in_log(frames: Iterator[ReplayFrame]) -> set[int]:
     for frame in frames:
         chosen = frame.ops[(frame.ops["kind"] == ops.KIND) & (frame.ops["type"] == ops.APPEND)]
         for begin, length in zip(chosen["offset"].tolist(), chosen["length"].tolist(), strict=True):
-            rows = ops.decode_append(memoryview(frame.body)[begin : begin + length - 16]).rows
+            rows = ops.decode_append(frame.body[begin : begin + length - 16]).rows
             found.update(np.unique(rows["file"]).tolist())
     found.discard(0)
     return found

@@ -124,7 +124,7 @@ class Columns:
 
     def _stacked(self, parts: Sequence[LabelColumn | None], lengths: Sequence[int]) -> LabelColumn:
         if len(parts) == 1 and parts[0] is not None:
-            return parts[0]
+            return LabelColumn(parts[0].codes.astype(np.int32, copy=False), parts[0].values)
         column = stack(parts, lengths)
         return LabelColumn(self._ordered(column.codes), column.values)
 

@@ -6,7 +6,8 @@ between leaves it retired, which the next opening finishes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,49 +38,61 @@ def _looked_at(row: RecordSectionRow, died: int, pins: Sequence[int]) -> bool:
     return any(row.min_seq <= pin < died for pin in pins)
 
 
-def drop_evicted(store: RecordStore, slot: EntrySlot) -> set[int]:
-    """Sections of an entry that were evicted whole leave the catalog; the segments they were in. Where somebody looks
-    back they stay until the entry is sealed, which tells the catalog everything that died in them."""
-    with slot.sealing:
-        if slot.dead:
-            return set()
-        evicted = [section for section in slot.state.sections if section.floor(FOREVER) >= section.t_max]
-        if not evicted:
-            return set()
-        pins = store.pins()
-        gone = [section for section in evicted if not _looked_at(section.row, _evicted_at(section), pins)]
-        if not gone:
-            return set()
+def give_up(store: RecordStore, shrunk: Sequence[EntrySlot], buried: Sequence[EntrySlot]) -> None:
+    """Sections of entries that were evicted whole leave the catalog, those of removed entries do, and the files that
+    nothing refers to any more are retired: one transaction, however many entries there are. Where somebody looks back
+    sections stay until their entry is sealed, which tells the catalog everything that died in them."""
+    with ExitStack() as locks:
+        for slot in sorted(shrunk, key=lambda slot: slot.id):  # the order in which a seal takes them
+            locks.enter_context(slot.sealing)
+        gone = _evicted(store, [slot for slot in shrunk if not slot.dead])
+        dropped = [section.row for sections in gone.values() for section in sections]
         delta = CatalogDelta(store.epoch)
-        delta.deletes += [("record_section", section.row.id) for section in gone]
-        store.log.sync()
-        store.catalog.commit(delta)
-        ids = {section.row.id for section in gone}
-        with slot.lock, store.publish_lock:
-            before = slot.state
-            left = tuple(section for section in before.sections if section.row.id not in ids)
-            # The log keeps the eviction until a seal tells it in a directory: a rebuild must not bring them back.
-            store.publisher.replace(slot, before, before._replace(sections=left))
-    return {section.row.segment for section in gone}
+        with store.catalog.snapshot() as snapshot:
+            ids = [slot.id for slot in buried if snapshot.entry(slot.id) is None]  # else it keeps the entry as dead
+            dropped += [row for found in snapshot.record_sections(ids).values() for row in found] if ids else []
+            without = {row.id for row in dropped}
+            rows = _unneeded(store, snapshot, {row.segment for row in dropped}, without)
+            buckets = {slot.bucket: None for slot in (*shrunk, *buried)}
+            unused = {bucket: _unused(store, bucket, without) for bucket in buckets}
+            rows += _payload_rows(store, snapshot, {file for files in unused.values() for file in files})
+        delta.deletes += [("record_section", row.id) for row in dropped]
+        delta.deletes += [("record_state", id) for id in ids]
+        delta.puts += [row._replace(state="retired", live_bytes=0) for row in rows]
+        if delta.deletes or delta.puts:
+            store.log.sync()  # "os" mode: an eviction that power loss undoes must not have cost the content
+            store.catalog.commit(delta)
+        for slot, sections in gone.items():
+            _leave_out(store, slot, {section.row.id for section in sections})
+    if rows:
+        store.readers.leases.retire([row.id for row in rows])  # not before the swap: who reads what was holds a lease
+    _forget_files(store, unused)
+
+
+def _evicted(store: RecordStore, slots: Sequence[EntrySlot]) -> dict[EntrySlot, list[Section]]:
+    """Sections that were evicted whole and that nobody looks at, of those entries that have any."""
+    pins = store.pins()
+    gone = {}
+    for slot in slots:
+        evicted = [section for section in slot.state.sections if section.floor(FOREVER) >= section.t_max]
+        unseen = [section for section in evicted if not _looked_at(section.row, _evicted_at(section), pins)]
+        if unseen:
+            gone[slot] = unseen
+    return gone
+
+
+def _leave_out(store: RecordStore, slot: EntrySlot, ids: set[int]) -> None:
+    """Publish an entry without these sections."""
+    with slot.lock, store.publish_lock:
+        before = slot.state
+        left = tuple(section for section in before.sections if section.row.id not in ids)
+        # The log keeps the eviction until a seal tells it in a directory: a rebuild must not bring them back.
+        store.publisher.replace(slot, before, before._replace(sections=left))
 
 
 def _evicted_at(section: Section) -> int:
     """Seq of the eviction that took the last of a section."""
     return min(cut.seq for cut in section.cuts if cut.through >= section.t_max)
-
-
-def drop_buried(store: RecordStore, slots: Sequence[EntrySlot]) -> set[int]:
-    """Sections of removed entries leave the catalog, unless it keeps the entry as dead; the segments they were in."""
-    with store.catalog.snapshot() as snapshot:
-        ids = [slot.id for slot in slots if snapshot.entry(slot.id) is None]
-        rows = [row for found in snapshot.record_sections(ids).values() for row in found]
-    if not ids:
-        return set()
-    delta = CatalogDelta(store.epoch)
-    delta.deletes += [("record_section", row.id) for row in rows]
-    delta.deletes += [("record_state", id) for id in ids]
-    store.catalog.commit(delta)
-    return {row.segment for row in rows}
 
 
 def drop_orphans(store: RecordStore) -> int:
@@ -130,22 +143,26 @@ def _is_orphan(snapshot: CatalogSnapshot, row: RecordSectionRow, pins: Sequence[
 def retire_segments(store: RecordStore, segments: Iterable[int]) -> None:
     """Index segments that nothing needs go: without sections, without deaths of sections in others, and not the newest
     to describe an entry to a rebuild of the catalog."""
-    retire(store, _unneeded(store, segments))
-
-
-def _unneeded(store: RecordStore, segments: Iterable[int]) -> list[SegmentRow]:
     with store.catalog.snapshot() as snapshot:
-        return [
-            row
-            for id in sorted(segments)
-            if (row := snapshot.segment(id)) is not None
-            and row.state == "live"
-            and next(snapshot.sections_of_segment(id), None) is None
-            and not _is_needed(store, snapshot, row)
-        ]
+        rows = _unneeded(store, snapshot, segments)
+    retire(store, rows)
 
 
-def _is_needed(store: RecordStore, snapshot: CatalogSnapshot, row: SegmentRow) -> bool:
+def _unneeded(
+    store: RecordStore, snapshot: CatalogSnapshot, segments: Iterable[int], without: Collection[int] = ()
+) -> list[SegmentRow]:
+    """Of these index segments, once the catalog is without some sections."""
+    return [
+        row
+        for id in sorted(segments)
+        if (row := snapshot.segment(id)) is not None
+        and row.state == "live"
+        and all(section.id in without for section in snapshot.sections_of_segment(id))
+        and not _is_needed(store, snapshot, row, without)
+    ]
+
+
+def _is_needed(store: RecordStore, snapshot: CatalogSnapshot, row: SegmentRow, without: Collection[int]) -> bool:
     """Of a segment without sections. Reads its envelope."""
     try:
         described = [section.object_id for section in SegmentReader(store.blobs, row.name).sections]
@@ -158,7 +175,9 @@ def _is_needed(store: RecordStore, snapshot: CatalogSnapshot, row: SegmentRow) -
         if slot is None or slot.described <= row.id:
             return True
     sections = snapshot.record_sections(described)
-    return any(deaths_segment(section) == row.id for rows in sections.values() for section in rows)
+    return any(
+        deaths_segment(section) == row.id for rows in sections.values() for section in rows if section.id not in without
+    )
 
 
 def retire(store: RecordStore, rows: Sequence[SegmentRow]) -> None:
@@ -172,23 +191,31 @@ def retire(store: RecordStore, rows: Sequence[SegmentRow]) -> None:
     store.readers.leases.retire([row.id for row in rows])
 
 
-def release(store: RecordStore, buckets: Iterable[Bucket], segments: Iterable[int] = ()) -> None:
-    """Payload files of buckets that hold nothing alive are retired, and those of index segments that nothing needs; in
-    one transaction."""
-    rows = _unneeded(store, segments)
+def release(store: RecordStore, buckets: Iterable[Bucket]) -> None:
+    """Payload files of buckets that hold nothing alive are retired, in one transaction."""
     unused = {bucket: _unused(store, bucket) for bucket in buckets}
     with store.catalog.snapshot() as snapshot:
-        for file in sorted(file for files in unused.values() for file in files):
-            known = snapshot.segment(file)
-            rows.append(known or SegmentRow(file, "payload", payload_name(file), 0, 0, 0, 0, store.epoch, "live"))
+        rows = _payload_rows(store, snapshot, {file for files in unused.values() for file in files})
     retire(store, rows)
+    _forget_files(store, unused)
+
+
+def _forget_files(store: RecordStore, unused: Mapping[Bucket, set[int]]) -> None:
     with store.publish_lock:
         for bucket, files in unused.items():
             bucket.files.difference_update(files)
 
 
-def _unused(store: RecordStore, bucket: Bucket) -> set[int]:
-    """Payload files of a bucket that hold nothing alive."""
+def _payload_rows(store: RecordStore, snapshot: CatalogSnapshot, files: Iterable[int]) -> list[SegmentRow]:
+    """As the catalog has them, and as it would if it does not."""
+    return [
+        snapshot.segment(file) or SegmentRow(file, "payload", payload_name(file), 0, 0, 0, 0, store.epoch, "live")
+        for file in sorted(files)
+    ]
+
+
+def _unused(store: RecordStore, bucket: Bucket, without: Collection[int] = ()) -> set[int]:
+    """Payload files of a bucket that hold nothing alive, once some sections are gone."""
     with store.publish_lock:
         known = bucket.files - {0}
     if not known:
@@ -197,15 +224,17 @@ def _unused(store: RecordStore, bucket: Bucket) -> set[int]:
     slots = list(bucket.slots.values())
     pins = store.pins()
     if pins:
-        with store.catalog.snapshot() as snapshot:
+        with store.catalog.snapshot() as snapshot:  # after `known`: of what was sealed before, it has the sections
             ids = [row.id for row in snapshot.entries(bucket.id)]
             for rows in snapshot.record_sections(ids).values():
                 for row in rows:
-                    referenced.update(decode_files(row.files))
+                    if row.id not in without:
+                        referenced.update(decode_files(row.files))
     for slot in slots:
         state = slot.state
         for section in state.sections:
-            referenced.update(decode_files(section.row.files))
+            if section.row.id not in without:
+                referenced.update(decode_files(section.row.files))
         if state.n:
             tail, died = state.tail.rows[: state.n], state.tail.died[: state.n]
             referenced.update(np.unique(tail["file"][~visible_dead(tail["seq"], died, pins)]).tolist())

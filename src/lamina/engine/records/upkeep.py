@@ -83,12 +83,7 @@ class RecordUpkeep:
             return
         from lamina.engine.records import space
 
-        segments: set[int] = set()
-        for slot in shrunk:
-            segments |= space.drop_evicted(store, slot)
-        if buried:
-            segments |= space.drop_buried(store, buried)
-        space.release(store, {slot.bucket: None for slot in (*shrunk, *buried)}, segments)
+        space.give_up(store, shrunk, buried)
         for slot in shrunk:
             space.punch(store, slot, self._punched)
 

@@ -142,7 +142,7 @@ class _Lookup:
         wrong = _look_up(table.failed, codes) if failures and table.failed.any() else None
         return Outcome(_look_up(table.true, codes), wrong)
 
-    def _table(self, column: LabelColumn, codes: NDArray[np.int32]) -> _Table:
+    def _table(self, column: LabelColumn, codes: NDArray[np.signedinteger]) -> _Table:
         kept = self._tables.get(id(column.values))
         if kept is not None:
             return kept[1]
@@ -177,7 +177,7 @@ def _verdict(node: Node, row: RecordRow) -> tuple[bool, bool]:
         return False, True
 
 
-def _look_up(table: NDArray[np.bool_], codes: NDArray[np.int32]) -> NDArray[np.bool_]:
+def _look_up(table: NDArray[np.bool_], codes: NDArray[np.signedinteger]) -> NDArray[np.bool_]:
     """table[codes], with a comparison where one entry differs from all others."""
     true = np.count_nonzero(table)
     if true in (0, len(table)):

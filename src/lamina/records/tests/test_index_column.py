@@ -74,6 +74,17 @@ def test_columns_come_back(numbers, signed, steps):
     assert (np.full(len(index), some, np.uint64) if isinstance(some, int) else some).tolist() == numbers[::2]
 
 
+@pytest.mark.parametrize("type", [np.int8, np.int16, np.int32])
+@pytest.mark.parametrize("numbers", [[0, 128, 3], [0, 5], [200, 201, 327], [9] * 4, [1, 2, 3], [0, 2**15, 2**31]])
+def test_codes_are_as_wide_as_they_are_asked_for(numbers, type):
+    for steps in (False, True):
+        _, values = column_through(numbers, steps=steps)
+        codes = values.codes(1, type)
+        assert codes.dtype == type
+        assert codes.tolist() == (np.array(numbers, np.int64) - 1).astype(type).tolist()
+        assert values.all().tolist() == numbers  # the column itself stays
+
+
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), st.integers(1, 100))
 def test_progressions_take_nothing(first, step, n):
     numbers = [(first + i * step) % 2**64 for i in range(n)]

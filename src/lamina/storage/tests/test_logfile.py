@@ -17,6 +17,7 @@ from lamina.storage.crc import crc32c
 from lamina.storage.log import Op
 from lamina.storage.logfile import (
     FRAME_HEADER,
+    FRAME_MAGIC,
     HEADER_BYTES,
     LOST,
     MARK,
@@ -79,6 +80,22 @@ def test_every_flipped_bit_of_a_frame_makes_it_none() -> None:
         broken[bit // 8] ^= 1 << bit % 8
         assert framing.check(bytes(broken), 64) is None, bit
         assert [frame.offset for frame in framing.walk(bytes(broken))] == [136]
+
+
+@pytest.mark.parametrize("garbage", [8, 65_528, 65_536, 65_544, 200_000])
+@pytest.mark.parametrize("body", [8, 4096, 100_000])
+def test_frames_behind_damage_are_found_however_long_it_is(garbage: int, body: int) -> None:
+    """Among magics that begin no frame, aligned and not, and with bodies that are summed in either way."""
+    framing = Framing(HEADER.salt, HEADER.base)
+    damage = bytearray(garbage)
+    damage[1:5] = damage[-8:-4] = FRAME_MAGIC
+    offset = HEADER_BYTES + garbage
+    ops = encode_ops([Op(1, 3, 7, [b"x" * body])], HEADER.base + offset + FRAME_HEADER)
+    data = bytes(HEADER_BYTES) + damage + b"".join(framing.encode(offset, OPS, 41, 40, 3, 1, ops)) + bytes(garbage)
+    assert [frame.offset for frame in framing.walk(data)] == [offset]
+    broken = bytearray(data)
+    broken[offset + FRAME_HEADER + 16] ^= 1
+    assert list(framing.walk(memoryview(broken))) == []
 
 
 def test_a_frame_counts_only_at_its_position_and_with_its_salt() -> None:

@@ -36,6 +36,7 @@ def by_one(records):
 def by_columns(batches):
     found = []
     for batch in batches:
+        assert {column.codes.dtype for column in batch.labels.values()} <= {np.dtype(np.int32)}  # whatever is kept
         for i in range(len(batch)):
             labels = tuple(
                 (name, column.values[column.codes[i]])

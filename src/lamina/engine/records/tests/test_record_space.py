@@ -39,6 +39,27 @@ def test_files_of_evicted_records_are_deleted_in_the_life_that_wrote_them(machin
     assert index_segments(machine) <= 10
 
 
+def test_sections_and_files_of_evicted_entries_go_in_one_transaction(machine, monkeypatch):
+    bucket = machine.db.buckets.create("f", {"quota_type": "FIFO", "quota_size": 10**9, "max_block_records": 1})
+    entries = [bucket.entry(f"e-{i}") for i in range(5)]
+    for time, entry in enumerate(entries):
+        entry.write(LARGE, time)
+        machine.db.flush()  # a segment and a payload file for each
+    bucket.update({"quota_size": len(LARGE) + 1000})
+    deltas = []
+    commit = machine.catalog.commit
+    monkeypatch.setattr(machine.catalog, "commit", lambda delta: (deltas.append(delta), commit(delta)))
+    machine.db.upkeep.records.give_back()
+    (delta,) = deltas
+    assert [table for table, _ in delta.deletes] == ["record_section"] * 4
+    assert {row.state for row in delta.puts} == {"retired"}
+    machine.db.upkeep.delete_retired()
+    assert payload_files(machine) == 1
+    assert [record.read() for record in bucket.query()] == [LARGE]
+    after = machine.kill().buckets.get("f")
+    assert [times_of(after.entry(f"e-{i}")) for i in range(5)] == [[], [], [], [], [4]]
+
+
 def test_files_of_removed_records_are_deleted(machine, entry):
     for time in range(4):
         entry.write(LARGE, time)
