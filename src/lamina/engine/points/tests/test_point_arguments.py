@@ -188,3 +188,43 @@ def test_nothing_answers_once_the_database_is_closed():
     ):
         with pytest.raises(errors.Closed):
             call()
+
+
+NESTED = {
+    "update": lambda db: db.measurements["m"].update(fields={"w": 1}),
+    "update of others": lambda db: db.measurements["other"].update(fields={"w": 1}),
+    "remove": lambda db: db.measurements["m"].remove(FieldQuery().v == 2),
+    "clear": lambda db: db.measurements["m"].clear(),
+    "drop": lambda db: db.measurements.drop("m"),
+    "replace_all": lambda db: db.measurements.replace_all([]),
+    "flush": lambda db: db.flush(),
+    "compact": lambda db: db.compact(),
+}
+
+
+@pytest.mark.parametrize("nested", NESTED)
+@pytest.mark.parametrize("by", ["function", "query"])
+def test_a_function_that_changes_points_during_a_change_is_refused_and_nothing_is_changed(db, nested, by):
+    m = db.measurements["m"]
+    m.insert([point(float(i)) for i in range(4)])
+    before = list(m)
+
+    def change(old):
+        NESTED[nested](db)
+        return {"v": 9.0} if by == "function" else True
+
+    with pytest.raises(errors.InvalidArgument, match="may read and insert points, but not change"):
+        if by == "function":
+            m.replace(lambda old: Point(time=old.time, fields=change(old)))
+        else:
+            m.remove(FieldQuery().v.test(change))
+    assert (list(m), m.count()) == (before, 4)
+    assert m.update(fields={"w": 1}) == 4  # and nothing is held any more
+
+
+def test_a_function_may_read_and_insert_points_during_a_change(db):
+    m = db.measurements["m"]
+    m.insert([point(1.0), point(2.0)])
+    seen = []
+    m.update(FieldQuery().v == 1, fields=lambda old: seen.append(m.count()) or m.insert(point(3.0)) and {"v": 4.0})
+    assert (seen, m.field_values("v")) == ([2], [4.0, 2.0, 3.0])
