@@ -124,6 +124,8 @@ class PointReplay:
             elif type == ops.REMOVE:
                 stretch.kill(ops.decode_remove(body), seq)
             elif type == ops.SECTION:
+                if stretch.killed:  # before: its points may be those that an update put in the place of the killed
+                    state, stretch = self._carry_out(state, stretch), _Stretch()
                 state = self._section(state, bytes(body), seq)
             elif type == ops.CLEAR:
                 state = self._carry_out(state, stretch).clear(seq)

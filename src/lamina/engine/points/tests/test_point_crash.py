@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from lamina.engine.points import changes
 from lamina.engine.points.tests.pointmodel import TINY, facts, made
 from lamina.engine.points.tests.recordedpoints import Recording, observed
 from lamina.engine.records.tests.recordedlife import Unclosed, reopened
@@ -82,3 +83,23 @@ def test_ordinals_are_not_given_again_after_the_points_are_gone(machine):
         assert ordinal > highest
         highest = ordinal
         measurement.clear()
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_an_update_that_went_past_the_log_survives_a_kill(machine, sealed, monkeypatch):
+    monkeypatch.setattr(changes, "LOG_BYTES", 0)
+    rng = random.Random(2)
+    place = machine.db.measurements
+    place.insert([made(rng) for _ in range(30)])
+    if sealed:
+        machine.db.flush()
+    for i in range(3):  # each kills what the one before put into its place
+        assert place.update(fields={"new": i}) == 30
+    place.update(FieldQuery().v > 5, measurement="motor")
+    place.update(FieldQuery().v > 5, measurement="weather")
+    place.remove(FieldQuery().v == 3.0)
+    before = observed(machine.db)
+    assert len(before) > 20
+    assert observed(machine.kill()) == before
+    machine.db.flush()
+    assert observed(machine.restart()) == before
