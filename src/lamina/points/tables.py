@@ -6,7 +6,7 @@ categorical columns are tags, numbers and booleans fields, unless `tags` says wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -65,7 +65,7 @@ def groups_of_table(
 def _columns(given: Any) -> dict[str, Any]:
     """Columns by name: Arrow arrays, or what a mapping holds."""
     if isinstance(given, Mapping):
-        found = {name: value if isinstance(value, np.ndarray) else list(value) for name, value in given.items()}
+        found = {name: _column(value, name) for name, value in given.items()}
         lengths = {name: len(column) for name, column in found.items()}
         if len(set(lengths.values())) > 1:
             raise InvalidArgument(f"columns of lengths {lengths}: expected one length")
@@ -82,6 +82,14 @@ def _columns(given: Any) -> dict[str, Any]:
     return found
 
 
+def _column(given: Any, name: object) -> Any:
+    if isinstance(given, np.ndarray):
+        return given
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise InvalidArgument(f"column {name!r}: {given!r:.100}: expected a list or an array")
+    return list(given)
+
+
 def _arrow_table(given: Any) -> pyarrow.Table:
     pa = library("pyarrow", "arrow")
     if type(given).__module__.partition(".")[0] == "pandas":
@@ -89,7 +97,7 @@ def _arrow_table(given: Any) -> pyarrow.Table:
             given = given.rename_axis(given.index.name or "time").reset_index()
         try:
             return pa.Table.from_pandas(given, preserve_index=False)
-        except pa.ArrowException as error:
+        except (pa.ArrowException, ValueError) as error:  # ValueError: a column name twice
             raise InvalidArgument(f"pandas DataFrame: {error}") from None
     if isinstance(given, pa.RecordBatch):
         return pa.Table.from_batches([given])
