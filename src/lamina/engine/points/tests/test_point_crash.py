@@ -90,7 +90,8 @@ def test_an_update_that_went_past_the_log_survives_a_kill(machine, sealed, monke
     monkeypatch.setattr(changes, "LOG_BYTES", 0)
     rng = random.Random(2)
     place = machine.db.measurements
-    place.insert([made(rng) for _ in range(30)])
+    for _ in range(6):
+        place.insert([made(rng) for _ in range(5)])  # into tails
     if sealed:
         machine.db.flush()
     for i in range(3):  # each kills what the one before put into its place
@@ -101,5 +102,6 @@ def test_an_update_that_went_past_the_log_survives_a_kill(machine, sealed, monke
     before = observed(machine.db)
     assert len(before) > 20
     assert observed(machine.kill()) == before
+    assert machine.db.measurements.count() == len(before)
     machine.db.flush()
     assert observed(machine.restart()) == before
