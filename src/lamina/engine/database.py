@@ -224,6 +224,7 @@ class Database:
 
         Raises OSError, Unavailable, NoSpace; what was unflushed stays in the log then."""
         self.check_writable()
+        self.points.check_unheld()
         self.upkeep.flush_all()
 
     def snapshot(self, name: str | None = None) -> Snapshot:
@@ -285,6 +286,7 @@ class Database:
         from lamina.engine.compaction import compact
 
         self.check_writable()
+        self.points.check_unheld()
         freed = compact(self, progress)
         self.upkeep.records.compact(self.buckets.list())
         self.upkeep.points.compact()

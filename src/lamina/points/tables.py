@@ -98,7 +98,7 @@ def _arrow_table(given: Any) -> pyarrow.Table:
             given = given.rename_axis(given.index.name or "time").reset_index()
         try:
             return pa.Table.from_pandas(given, preserve_index=False)
-        except pa.ArrowException as error:
+        except (pa.ArrowException, ValueError) as error:  # ValueError: a column name twice
             raise InvalidArgument(f"pandas DataFrame: {error}") from None
     if isinstance(given, pa.RecordBatch):
         return pa.Table.from_batches([given])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple, SupportsIndex, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,10 +145,17 @@ class PointSet:
         """All of them as objects. Costs 2 µs each."""
         return self._points(slice(0, self._n), Point)
 
-    def __getitem__(self, index: int) -> Point:
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Point: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Point]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Point | list[Point]:
+        """One point, or a list of some. Raises IndexError."""
+        if isinstance(index, slice):
+            return self._points(index, Point)
         return self.point(index, Point)
 
-    def point(self, index: int, make: Callable[[], P]) -> P:
+    def point(self, index: SupportsIndex, make: Callable[[], P]) -> P:
         """One of them, as `each` gives it. Raises IndexError."""
         place = range(self._n)[index]  # as of any sequence
         (point,) = self._points(slice(place, place + 1), make)

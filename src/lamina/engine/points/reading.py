@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lamina.engine.points.pointset import OrderBy, Part, PointSet
 from lamina.engine.points.times import bound_us
-from lamina.errors import InvalidArgument
+from lamina.errors import InvalidArgument, InvalidWidth
 from lamina.points import search
-from lamina.points.batch import Batch
+from lamina.points.batch import MAX_TIME_US, MIN_TIME_US, Batch
 from lamina.points.point import Point
 from lamina.points.queries import in_zone, is_query
 from lamina.points.search import Selection
@@ -116,8 +116,7 @@ class Reading:
         """Values of some parts of the points for which the query is true, in the order of insertion: "time",
         "measurement", "tags.KEY" or "fields.KEY"; None where a point lacks the key. With one key given as a str a list
         of values, else of tuples. Raises InvalidArgument for another key."""
-        wanted = [keys] if isinstance(keys, str) else list(keys)
-        readers = [_part_of(key) for key in wanted]
+        readers = [_part_of(key) for key in _keys(keys, "keys")]
         points = self.search(query, order="insertion")
         if isinstance(keys, str):
             return [readers[0](point) for point in points]
@@ -146,7 +145,10 @@ class Reading:
         width_us, rest = divmod(to_interval_ns(width), 1000)
         if rest or width_us <= 0:
             raise InvalidArgument(f"width {width!r}: expected a positive number of whole microseconds")
-        keys = () if by is None else (by,) if isinstance(by, str) else tuple(by)
+        if width_us > _MAX_WIDTH_US:
+            raise InvalidWidth(f"width {width!r}: expected up to {_MAX_WIDTH_US} µs, all the time there is")
+        _check_key(field, "field")
+        keys = () if by is None else _keys(by, "by")
         _, first, last = asked(None, start, end)
         with self._reader() as (sources, seq):
             return windows(
@@ -165,7 +167,7 @@ class Reading:
 
     def tag_values(self, keys: str | Sequence[str] | None = None) -> dict[str, list[str | None]]:
         """Tag key -> its distinct values, None first; of all keys, or of these (those that no point has: empty)."""
-        wanted = None if keys is None else {keys} if isinstance(keys, str) else set(keys)
+        wanted = None if keys is None else set(_keys(keys, "keys"))
         found: dict[str, set[str | None]] = {} if wanted is None else {key: set() for key in sorted(wanted)}
         for frame in self._frames():
             for tags in frame.tagsets:
@@ -179,6 +181,7 @@ class Reading:
 
     def field_values(self, key: str) -> list[Any]:
         """Values of a field in the order of insertion, of the points that have it."""
+        _check_key(key, "key")
         column = self.search(order="insertion").field(key)
         return [value for value in column.list(_ABSENT) if value is not _ABSENT]
 
@@ -203,6 +206,24 @@ class Reading:
 
 _ABSENT = object()
 
+_MAX_WIDTH_US = MAX_TIME_US - MIN_TIME_US + 1
+
+
+def _check_key(key: Any, what: str) -> str:
+    """The key. Raises InvalidArgument."""
+    if not isinstance(key, str):
+        raise InvalidArgument(f"{what} {key!r}: expected a str")
+    return key
+
+
+def _keys(given: str | Sequence[str], what: str) -> tuple[str, ...]:
+    """One key, or several. Raises InvalidArgument."""
+    if isinstance(given, str):
+        return (given,)
+    if not isinstance(given, Iterable):
+        raise InvalidArgument(f"{what} {given!r}: expected a str or several")
+    return tuple(_check_key(key, what) for key in given)
+
 
 def asked(
     query: Query | None, start: TimeLike | None, end: TimeLike | None
@@ -224,7 +245,7 @@ def _part_of(key: str) -> Callable[[Point], Any]:
         return lambda point: point.time
     if key == "measurement":
         return lambda point: point.measurement
-    kind, dot, name = key.partition(".") if isinstance(key, str) else ("", "", "")
+    kind, dot, name = key.partition(".")
     if dot and kind == "tags":
         return lambda point: point.tags.get(name)
     if dot and kind == "fields":

@@ -21,7 +21,7 @@ from lamina.points import ops
 from lamina.points.batch import Batch, concat
 from lamina.points.section import Section, section_of
 from lamina.points.state import MeasurementState, Ordered, find
-from lamina.points.tail import Tail
+from lamina.points.tail import FOREVER, Tail
 
 if TYPE_CHECKING:
     from lamina.engine.points.store import PointStore
@@ -124,6 +124,8 @@ class PointReplay:
             elif type == ops.REMOVE:
                 stretch.kill(ops.decode_remove(body), seq)
             elif type == ops.SECTION:
+                if stretch.killed:  # before: its points may be those that an update put in the place of the killed
+                    state, stretch = self._carry_out(state, stretch), _Stretch()
                 state = self._section(state, bytes(body), seq)
             elif type == ops.CLEAR:
                 state = self._carry_out(state, stretch).clear(seq)
@@ -198,16 +200,17 @@ def _victims_in_tail(state: MeasurementState, killed: U64, seqs: U64) -> tuple[N
 
     Births and deaths of an ordinal alternate, so by (ordinal, seq) a row stands right before its death; an update is
     the death of one row before it is the birth of another."""
-    n = state.n
-    ordinal = np.concatenate((state.tail.ordinal[:n], killed))
-    seq = np.concatenate((state.tail.seq[:n], seqs))
+    living = np.flatnonzero(state.tail.died[: state.n] == np.uint64(FOREVER))  # one that died lives on in a section
+    n = len(living)
+    ordinal = np.concatenate((state.tail.ordinal[living], killed))
+    seq = np.concatenate((state.tail.seq[living], seqs))
     birth = np.arange(len(ordinal)) < n
     order = np.lexsort((birth, seq, ordinal))
     deaths = np.flatnonzero(~birth[order])
     before = np.maximum(deaths - 1, 0)
     here = (deaths > 0) & birth[order[before]] & (ordinal[order[before]] == ordinal[order[deaths]])
     rows = order[before[here]]
-    return rows, seq[order[deaths[here]]], order[deaths[~here]] - n
+    return living[rows], seq[order[deaths[here]]], order[deaths[~here]] - n
 
 
 def encode_section(row: PointSectionRow) -> bytes:

@@ -19,7 +19,7 @@ from lamina.engine.points.publish import PointPublisher
 from lamina.engine.points.sections import newest_segment
 from lamina.engine.points.slot import MeasurementSlot
 from lamina.engine.readers import Readers
-from lamina.errors import Corrupt
+from lamina.errors import Corrupt, InvalidArgument
 from lamina.points.deaths import read_deaths
 from lamina.points.names import check_measurement_name
 from lamina.points.section import NO_SEQS, NONE_FRESH, Section, section_of
@@ -106,6 +106,7 @@ class PointStore:
         self.unsettled: dict[bytes, str] = {}  # place of a section -> why recovery could not tell what died in it
         self._ids = iter(range(0))  # reserved object ids; used under the metadata lane
         self._host: Host
+        self._held = threading.local()  # `here`: this thread holds object locks of measurements
         self._sealer: PointSealer | None = None
 
     @property
@@ -254,11 +255,23 @@ class PointStore:
     @contextmanager
     def locked(self, slots: Iterable[MeasurementSlot]) -> Iterator[None]:
         """Hold the object locks of measurements, in the order of their ids. The metadata lane may be taken inside:
-        nobody who holds it waits for one of these."""
+        nobody who holds it waits for one of these. Raises InvalidArgument: see `check_unheld`."""
+        self.check_unheld()
         with ExitStack() as locks:
             for slot in sorted(set(slots), key=lambda slot: slot.id):
                 locks.enter_context(slot.lock)
+            self._held.here = True
+            locks.callback(setattr, self._held, "here", False)
             yield
+
+    def check_unheld(self) -> None:
+        """Raises InvalidArgument where a function given to a change would change points itself, or have them moved:
+        what the change has selected would no longer be there when it is carried out."""
+        if getattr(self._held, "here", False):
+            raise InvalidArgument(
+                "a function that is called while points are changed may read and insert points, but not change, remove,"
+                " flush or compact them"
+            )
 
     # -- reading -------------------------------------------------------------------------------------------------
 

@@ -188,3 +188,103 @@ def test_nothing_answers_once_the_database_is_closed():
     ):
         with pytest.raises(errors.Closed):
             call()
+
+
+NESTED = {
+    "update": lambda db: db.measurements["m"].update(fields={"w": 1}),
+    "update of others": lambda db: db.measurements["other"].update(fields={"w": 1}),
+    "remove": lambda db: db.measurements["m"].remove(FieldQuery().v == 2),
+    "clear": lambda db: db.measurements["m"].clear(),
+    "drop": lambda db: db.measurements.drop("m"),
+    "replace_all": lambda db: db.measurements.replace_all([]),
+    "flush": lambda db: db.flush(),
+    "compact": lambda db: db.compact(),
+}
+
+
+@pytest.mark.parametrize("nested", NESTED)
+@pytest.mark.parametrize("by", ["function", "query"])
+def test_a_function_that_changes_points_during_a_change_is_refused_and_nothing_is_changed(db, nested, by):
+    m = db.measurements["m"]
+    m.insert([point(float(i)) for i in range(4)])
+    before = list(m)
+
+    def change(old):
+        NESTED[nested](db)
+        return {"v": 9.0} if by == "function" else True
+
+    ask = {
+        "function": lambda: m.replace(lambda old: Point(time=old.time, fields=change(old))),
+        "query": lambda: m.remove(FieldQuery().v.test(change)),
+    }[by]
+    with pytest.raises(errors.InvalidArgument, match="may read and insert points, but not change"):
+        ask()
+    assert (list(m), m.count()) == (before, 4)
+    assert m.update(fields={"w": 1}) == 4  # and nothing is held any more
+
+
+def test_a_function_may_read_and_insert_points_during_a_change(db):
+    m = db.measurements["m"]
+    m.insert([point(1.0), point(2.0)])
+    seen = []
+
+    def function(old):
+        seen.append(m.count())
+        m.insert(point(3.0))
+        return {"v": 4.0}
+
+    m.update(FieldQuery().v == 1, fields=function)
+    assert (seen, m.field_values("v")) == ([2], [4.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda m: m.select(7),
+        lambda m: m.select([7]),
+        lambda m: m.tag_values(7),
+        lambda m: m.tag_values([7]),
+        lambda m: m.field_values(7),
+        lambda m: m.windows(7),
+        lambda m: m.windows("v", by=7),
+        lambda m: m.windows("v", by=[7]),
+        lambda m: m.insert({"time": 7, "v": [1.0]}),
+        lambda m: m.insert({"time": [1], "v": "7"}),
+    ],
+)
+def test_keys_and_columns_of_another_type_are_refused(db, ask):
+    m = db.measurements["m"]
+    m.insert(point())
+    with pytest.raises(errors.InvalidArgument, match="7"):
+        ask(m)
+    assert m.count() == 1
+
+
+@pytest.mark.parametrize("width", [10**30, "1000000000d", dt.timedelta.max])
+def test_a_width_beyond_all_times_is_refused(db, width):
+    m = db.measurements["m"]
+    m.insert(point())
+    with pytest.raises(errors.InvalidWidth, match="width"):
+        m.windows("v", width=width)
+
+
+def test_a_window_may_be_as_wide_as_all_times(db):
+    m = db.measurements["m"]
+    m.insert([Point(time=dt.datetime.min, fields={"v": 1}), Point(time=dt.datetime.max, fields={"v": 2})])
+    assert m.windows("v", width=dt.timedelta(days=3_652_059)).count.tolist() == [1, 1]
+
+
+def test_a_data_frame_with_a_column_twice_is_refused(db):
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(errors.InvalidArgument, match="Duplicate"):
+        db.measurements["m"].insert(pandas.DataFrame([[1, 1.0, 2.0]], columns=["time", "v", "v"]))
+
+
+def test_what_was_found_can_be_sliced(db):
+    m = db.measurements["m"]
+    m.insert([Point(time=NOON + dt.timedelta(seconds=i), fields={"v": i}) for i in range(5)])
+    found = m.search()
+    assert [p.fields["v"] for p in found[1:4]] == [1, 2, 3]
+    assert [p.fields["v"] for p in found[::-2]] == [4, 2, 0]
+    assert found[7:] == []
+    assert found[-1].fields == {"v": 4}

@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from lamina.engine.points import changes
 from lamina.engine.points.store import PointStore
 from lamina.engine.points.tests.pointmodel import TINY, facts, made
 from lamina.engine.points.tests.recordedpoints import Recording, observed
@@ -109,3 +110,25 @@ def test_where_recovery_cannot_tell_what_died_nobody_is_told_that_all_live(machi
             with pytest.raises(Corrupt, match="ordered; what changed in it since cannot be told"):
                 getattr(measurement, call)()
     assert machine.db.measurements["n"].count() == len(machine.db.measurements["n"].search()) == 20
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_an_update_that_went_past_the_log_survives_a_kill(machine, sealed, monkeypatch):
+    monkeypatch.setattr(changes, "LOG_BYTES", 0)
+    rng = random.Random(2)
+    place = machine.db.measurements
+    for _ in range(6):
+        place.insert([made(rng) for _ in range(5)])  # into tails
+    if sealed:
+        machine.db.flush()
+    for i in range(3):  # each kills what the one before put into its place
+        assert place.update(fields={"new": i}) == 30
+    place.update(FieldQuery().v > 5, measurement="motor")
+    place.update(FieldQuery().v > 5, measurement="weather")
+    place.remove(FieldQuery().v == 3.0)
+    before = observed(machine.db)
+    assert len(before) > 20
+    assert observed(machine.kill()) == before
+    assert machine.db.measurements.count() == len(before)
+    machine.db.flush()
+    assert observed(machine.restart()) == before
