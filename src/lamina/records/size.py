@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from lamina.records.labels import LabelSet
 
-
-_VARINT_STEPS = np.uint64(1) << np.arange(7, 64, 7, np.uint64)
+_VARINT_STEPS = np.uint64(1) << np.arange(7, 64, 7, dtype=np.uint64)
 """The smallest numbers of two bytes, of three, ..., of ten."""
 
 
