@@ -113,7 +113,7 @@ class Known:
         """The parser took a request with these lines, as one of HTTP/1.1 that leaves the connection open."""
         if len(block) > BLOCK_BYTES:
             parted = _part(block)
-            if parted is None or len(head.headers) != block.count(b"\r\n"):
+            if parted is None:
                 return
             block, head = parted.rest, parted.without(head)
         if len(self._heads) >= BLOCKS:
@@ -125,12 +125,12 @@ class _Parted(NamedTuple):
     """A block of header lines with a series."""
 
     rest: bytes  # the block without the series
-    before: int  # lines before it
+    before: int  # lines before it, each of which is a header: the parser takes no folded ones
     series: Series
 
     def joined(self, head: Head, most: int) -> Head | None:
-        """What the parser would make of the whole block, from what it made of the rest; None: that is its affair."""
-        if len(head.headers) + len(self.series.texts) > most or len(head.headers) != self.rest.count(b"\r\n"):
+        """What the parser would make of the whole block, from what it made of the rest; None: of too many lines."""
+        if len(head.headers) + len(self.series.texts) > most:
             return None
         at = self.before
         found = Head([*head.headers[:at], *self.series.headers(), *head.headers[at:]], head.fields, head.length)

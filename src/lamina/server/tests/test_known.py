@@ -169,7 +169,9 @@ texts = st.builds(lambda some, at: TIMES[:at] + some + TIMES[at:], times, st.int
 series = st.builds(
     batch,
     texts,
-    st.sampled_from([VALUE, VALUE, VALUE + b"\xc3\xa4", VALUE + b" ", VALUE + b"\t", VALUE + b"\r\n c", b""]),
+    st.sampled_from(
+        [VALUE, VALUE, VALUE + b"\xc3\xa4", VALUE + b"\x01", VALUE + b" ", VALUE + b"\t", VALUE + b"\r\n c", b""]
+    ),
     st.sampled_from([b"Host: a\r\nContent-Length: 4", b"X-Reduct-Time-3: 1,\r\nHost: a\r\nContent-Length: 4"]),
     st.sampled_from([b"", b"", b"x-b: c", b" c", b"x-reduct-time-1: 1,", b"X-REDUCT-TIME-9: " + VALUE]),
     st.sampled_from([b": ", b": ", b":", b":  ", b" : "]),
