@@ -153,8 +153,8 @@ def test_every_method_of_a_bucket_and_its_companions_is_mentioned():
         # what the HTTP face writes with, and the engine's own
         "apply", "commit_writes", "existing_entry", "find_entry", "load_now", "loaded", "open_write", "release",
         "replace_slots", "slot", "slots", "tables", "take_over", "try_open_write", "try_read", "update_labels",
-        "remove_records", "remove_query", "ensure_entries", "id", "try_open_many",
-        "is_claimed", "described_length", "try_open_batch",
+        "remove_records", "remove_query", "ensure_entries", "id", "try_open_batch", "described_length",
+        "is_claimed",
     }  # fmt: skip
     for kind in (lamina.Bucket, lamina.Entry, lamina.Record, Buckets):
         for name in dir(kind):

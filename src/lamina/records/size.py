@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from lamina.records.labels import LabelSet
 
+_VARINT_STEPS = np.uint64(1) << np.arange(7, 64, 7, dtype=np.uint64)
+"""The smallest numbers of two bytes, of three, ..., of ten."""
+
 
 def varint_length(number: int) -> int:
     """Bytes of a protobuf varint."""
@@ -54,7 +57,13 @@ def time_lengths(times: NDArray[np.uint64]) -> NDArray[np.int64] | int:
         length = time_length(first)
         if first // 1_000_000 == last // 1_000_000 and length == time_length(last):
             return length  # within a second it grows with the time
-    return np.array([time_length(time_us) for time_us in times.tolist()], np.int64)
+    seconds, micros = np.divmod(times, np.uint64(1_000_000))
+    return 2 + _offset_lengths(seconds) + _offset_lengths(micros * np.uint64(1000))
+
+
+def _offset_lengths(offsets: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """`offset_length` of each."""
+    return np.where(offsets > 0, _VARINT_STEPS.searchsorted(offsets, side="right") + 2, 0)
 
 
 def base_length(time_us: int, labels: LabelSet, content_type: str) -> int:

@@ -53,14 +53,14 @@ _METHODS: dict[bytes, str] = {name.encode(): name for name in ("GET", "HEAD", "P
 
 def protocol_class(limits: HttpLimits) -> type[Protocol]:
     """The class to give to uvicorn, which makes an instance per connection."""
-    return type("Protocol", (Protocol,), {"limits": limits, "known": Known(limits.target_bytes)})
+    return type("Protocol", (Protocol,), {"limits": limits, "known": Known(limits)})
 
 
 class Protocol(HttpToolsProtocol):
     """One connection. All on the loop's thread."""
 
     limits: ClassVar[HttpLimits] = HttpLimits()
-    known: ClassVar[Known] = Known(HttpLimits().target_bytes)
+    known: ClassVar[Known] = Known(HttpLimits())
 
     parser: Any  # None when the connection is lost
     headers: list[tuple[bytes, bytes]]

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from itertools import accumulate, repeat
+from operator import itemgetter
+from struct import iter_unpack
 
 import numpy as np
 from google_crc32c import extend
@@ -24,8 +26,11 @@ def crc32c(data: Buffer, seed: int = 0) -> int:
 def crc32c_each(data: bytes, lengths: Sequence[int]) -> list[int]:
     """CRC32C of each of the pieces of these lengths that follow one another from the start of `data`.
 
-    Cost 0.2 us a piece and 0.1 us per KiB.
+    Cost 0.25 us a piece of 1 KiB, a third less where all are of one length.
     """
+    size = lengths[0] if lengths else 0
+    if size and size * len(lengths) == len(data) and lengths.count(size) == len(lengths):
+        return list(map(extend, repeat(0), map(itemgetter(0), iter_unpack(f"{size}s", data))))
     ends = list(accumulate(lengths))
     pieces = map(data.__getitem__, map(slice, [0, *ends], ends))
     return list(map(extend, repeat(0), pieces))

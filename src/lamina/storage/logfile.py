@@ -31,6 +31,9 @@ OP_BYTES = OP_HEADER.itemsize  # 16
 MAX_BODY = 64 << 20  # cap on what a length field may make a reader allocate
 MAX_OP = 48 << 20  # leaves room for other ops of its submission
 
+LONG_PART = 16 << 10
+"""Parts of a body from here on are not copied into a frame: copying costs more than a call for the CRC of each."""
+
 OPS = 1  # a commit group: `count` ops
 MARK = 2  # carries durable_seq while idle; no ops
 LOST = 3  # `count` acknowledged seqs that recovery could not read
@@ -136,11 +139,14 @@ class Framing:
         body: Sequence[Buffer] = (),
     ) -> list[Buffer]:
         """The frame at a file offset as buffers to write one behind the other. `body` is a multiple of 8
-        long; it is copied once, so that each CRC is one call."""
-        rest = b"".join((_REST.pack(first_seq, durable_seq, epoch, count), *body))
-        head = _HEAD.pack(FRAME_MAGIC, 1, type, 0, len(rest) - _REST.size)
+        long; what is short of it is joined, so that there are few calls."""
+        rest = _joined([_REST.pack(first_seq, durable_seq, epoch, count), *body])
+        head = _HEAD.pack(FRAME_MAGIC, 1, type, 0, sum(map(len, rest)) - _REST.size)
         seed = crc32c(_U64.pack(self._base + offset), self._seed)
-        return [head + _U32.pack(crc32c(head, seed)), rest, _TAIL.pack(crc32c(rest, seed), 0)]
+        crc = seed
+        for part in rest:
+            crc = crc32c(part, crc)
+        return [head + _U32.pack(crc32c(head, seed)), *rest, _TAIL.pack(crc, 0)]
 
     def check(self, data: bytes | memoryview, offset: int) -> Frame | None:
         """The frame at a file offset of `data` (the whole file), or None. The length is used only once the
@@ -197,6 +203,21 @@ def _next_magic(data: memoryview, offset: int) -> int:
         if len(found):
             return 8 * (at + int(found[0]))
     return -1
+
+
+def _joined(parts: Sequence[Buffer]) -> list[bytes]:
+    """The same bytes in fewer pieces: long ones stay what they are."""
+    found: list[bytes] = []
+    start = 0
+    for at, part in enumerate(parts):
+        if type(part) is bytes and len(part) >= LONG_PART:
+            if at > start:
+                found.append(b"".join(parts[start:at]))
+            found.append(part)
+            start = at + 1
+    if start < len(parts):
+        found.append(b"".join(parts[start:]))
+    return found
 
 
 def op_length(op: Op) -> int:

@@ -216,7 +216,7 @@ class RecordPublisher:
             row = (time_us, size, where, stored, seq, crc, file, plan.metas[0])
             after = state.append_one(row, note.sets[0], note.types[0], seq)
         else:
-            rows = np.frombuffer(note.rows, ROW).copy()
+            rows = np.frombuffer(bytearray(note.rows), ROW)  # to be written to; copying fields takes longer
             if plan is None:
                 plan = note.plan = blocks.plan_many(rows["time"], rows["size"], rows["meta"], note.limits)
             size = int(rows["size"].sum())

@@ -5,7 +5,7 @@ Values repeat from batch to batch, so what one says is remembered by its bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from operator import lt
 
 from lamina.errors import InvalidArgument
@@ -57,6 +57,17 @@ def parse_run(headers: Iterable[Header], entry: str) -> Run:
         times = [times[i] for i in order]
         chosen = [chosen[i] for i in order] if chosen else chosen
     return Run(entry, times, kinds, chosen if len(kinds) > 1 else None)
+
+
+def run_of(texts: Sequence[bytes], value: bytes, entry: str) -> Run | None:
+    """`parse_run` of headers that all say the same of times in ascending order, given as digits behind the prefix;
+    None: this they are not. Raises InvalidArgument."""
+    if not texts or max(map(len, texts)) >= 20 or not all(texts):
+        return None
+    times = list(map(int, texts))
+    if not all(map(lt, times, times[1:])):
+        return None
+    return Run(entry, times, [_values.get(value) or _parse_value(value)], None)
 
 
 def parse_items(headers: Iterable[Header], entry: str) -> list[Wanted]:

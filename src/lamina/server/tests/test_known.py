@@ -7,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lamina.server import known
-from lamina.server.known import Head, Known, Request
+from lamina.server.known import Head, Known, Request, Series
+from lamina.server.limits import HttpLimits
 from lamina.server.tests.wired import echo, read_body, reply, run, wired
 
+LIMITS = HttpLimits(target_bytes=100, header_lines=60)
 POST = b"POST /x?a=1 HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nX-A: b\r\n\r\nabcd"
 
 
@@ -64,7 +66,7 @@ def test_an_application_sees_the_same_requests_whether_their_lines_are_known_or_
 
 
 def test_the_second_request_with_the_same_lines_is_put_together_without_the_parser():
-    memory = Known(100)
+    memory = Known(LIMITS)
     block = memory.find(POST)
     assert block == b"\r\nHost: a\r\nContent-Length: 4\r\nX-A: b"
     head = Head([(b"host", b"a")], {b"host": b"a"}, 4)
@@ -88,10 +90,11 @@ def test_the_second_request_with_the_same_lines_is_put_together_without_the_pars
         POST.replace(b"/x", b"/" + b"x" * 100, 1),  # a longer target than is taken
         b"\r\n" + POST,
         POST.replace(b"X-A: b", b"X-A: " + b"b" * known.BLOCK_BYTES),
+        POST.replace(b"X-A: b", b"X-A: " + b"b" * known.SERIES_BYTES),
     ],
 )
 def test_what_is_unusual_is_the_parsers_affair(data):
-    memory = Known(100)
+    memory = Known(LIMITS)
     memory.keep(memory.find(POST), Head([], {}, 4))
     assert not isinstance(memory.find(data), Request)
 
@@ -120,7 +123,7 @@ def test_lines_that_say_how_the_connection_goes_on_are_not_kept(request_line, li
 
 def test_a_full_memory_is_emptied(monkeypatch):
     monkeypatch.setattr(known, "BLOCKS", 2)
-    memory = Known(100)
+    memory = Known(LIMITS)
     for block in (b"a", b"b", b"c"):
         memory.keep(block, Head([], {}, 0))
     assert list(memory._heads) == [b"c"]
@@ -152,3 +155,72 @@ def test_known_requests_are_answered_in_their_order_among_others():
             return [(await wire.answer()).body for _ in range(3)]
 
     assert run(main()) == [b"abcd", b"efgh", b"abcd"]
+
+
+def batch(texts, value, before=b"Host: a\r\nContent-Length: 4", after=b"", gap=b": "):
+    lines = [b"x-reduct-time-" + text + gap + value for text in texts]
+    return b"POST /x HTTP/1.1\r\n" + b"\r\n".join([before, *lines, *filter(None, [after])]) + b"\r\n\r\nabcd"
+
+
+VALUE = b"1024,text/plain," + b"a=b," * 16
+TIMES = [b"%d" % (10**15 + at) for at in range(40)]
+times = st.lists(st.sampled_from(TIMES[:3]) | st.sampled_from([b"", b"0", b"7", b"-1", b"1: a\r\nx-reduct-time-2"]),
+                 max_size=2)  # fmt: skip
+texts = st.builds(lambda some, at: TIMES[:at] + some + TIMES[at:], times, st.integers(0, 40))
+series = st.builds(
+    batch,
+    texts,
+    st.sampled_from(
+        [VALUE, VALUE, VALUE + b"\xc3\xa4", VALUE + b"\x01", VALUE + b" ", VALUE + b"\t", VALUE + b"\r\n c", b""]
+    ),
+    st.sampled_from([b"Host: a\r\nContent-Length: 4", b"X-Reduct-Time-3: 1,\r\nHost: a\r\nContent-Length: 4"]),
+    st.sampled_from([b"", b"", b"x-b: c", b" c", b"x-reduct-time-1: 1,", b"X-REDUCT-TIME-9: " + VALUE]),
+    st.sampled_from([b": ", b": ", b":", b":  ", b" : "]),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(series)
+def test_an_application_sees_the_same_batches_whether_their_other_lines_are_known_or_not(data):
+    first = batch(TIMES, VALUE)
+    found = [outcome(data, before) for before in (first, batch(TIMES, VALUE, after=b"x-b: c"))]
+    with pytest.MonkeyPatch.context() as patch:
+        without_memory(patch)
+        assert found == [outcome(data, first)] * 2
+
+
+def outcome(data, before):
+    """What an application sees of a request behind another, twice, and how it is answered."""
+    seen, statuses = [], []
+
+    async def app(scope, receive, send):
+        body = await read_body(receive)
+        seen.append((scope["headers"], body))
+        await reply(send)
+
+    async def main():
+        async with wired(app) as server:
+            for request in (before, data, data):
+                wire = await server.connect()
+                wire.send(request)
+                statuses.append((await wire.answer()).status)
+
+    run(main())
+    return seen[1:], statuses[1:]
+
+
+def test_batches_are_put_together_from_their_other_lines_and_their_series():
+    memory = Known(LIMITS)
+    data = batch(TIMES, VALUE, after=b"x-b: c")
+    block = memory.find(data)
+    others = [(b"host", b"a"), (b"content-length", b"4"), (b"x-b", b"c")]
+    headers = [*others[:2], *((b"x-reduct-time-" + text, VALUE) for text in TIMES), others[2]]
+    memory.keep(block, Head(headers, dict(headers), 4))
+    later = [b"%d" % at for at in range(50)]
+    found = memory.find(batch(later, VALUE + b"x", after=b"x-b: c"))
+    assert found.body == b"abcd"
+    assert found.head.headers == [*others[:2], *((b"x-reduct-time-" + text, VALUE + b"x") for text in later), others[2]]
+    assert found.head.memo == {"fields": dict(others), "series": Series(later, VALUE + b"x")}
+    assert isinstance(memory.find(batch(later * 2, VALUE, after=b"x-b: c")), bytes), "more lines than are taken"
+    unequal = data.replace(VALUE, b"1,", 1)
+    assert memory.find(unequal) is None

@@ -225,6 +225,10 @@ def test_batches():
             batch(range(20, 30), size=200, to="fifo/e"),
             batch(range(10, 20), size=50, to="hard/e"),
             post("/b/b/e/batch", b""),
+            *[batch(range(start, start + 100)) for start in (7000, 7100, 7150)],  # a series, known, partly there
+            batch([*range(7300, 7350), *range(7200, 7250)]),
+            batch(range(7400, 7500), value=b"3,x,a=2"),
+            batch(range(7500, 7600), value=b"3"),
         ):
             answers += await one.send(request)
         return answers, taken in (0, 6)
@@ -232,7 +236,7 @@ def test_batches():
     taken, (answers, as_whole) = both(script)
     assert as_whole
     assert set(statuses(answers)) >= {200, 422}
-    assert taken == 7
+    assert taken == 10
 
 
 def test_a_batch_whose_commit_fails():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,20 @@ def test_the_format_document_shows_the_bytes_that_are_written() -> None:
     shown = b"".join(bytes.fromhex(line) for _, line in dump)
     assert [int(offset, 16) for offset, _ in dump] == list(range(0, len(shown), 16))
     assert shown.hex(" ", 8) == example_file().hex(" ", 8)
+
+
+def test_a_frame_is_the_same_whether_its_parts_are_joined_or_not() -> None:
+    framing = Framing(HEADER.salt, HEADER.base)
+    body = bytes(range(256)) * 512
+    cuts = [0, 8, 24, 24 + logfile.LONG_PART, 32 + logfile.LONG_PART, 40 + 3 * logfile.LONG_PART, len(body)]
+    parts: list[bytes | memoryview] = [body[a:b] for a, b in pairwise(cuts)]
+    parts[-1] = memoryview(parts[-1])
+    whole = framing.encode(64, OPS, 41, 40, 3, 1, [memoryview(body)])
+    several = framing.encode(64, OPS, 41, 40, 3, 1, parts)
+    assert b"".join(several) == b"".join(whole)
+    assert any(part is parts[2] for part in several), "long parts are not copied"
+    (frame,) = framing.walk(HEADER.encode() + b"".join(several))
+    assert frame.length == len(body)
 
 
 def test_both_checksums_cover_salt_position_and_their_bytes() -> None:

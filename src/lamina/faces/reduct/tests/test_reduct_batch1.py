@@ -117,3 +117,26 @@ def test_whatever_labels_say_a_header_is_one_line_of_visible_ascii(labels, conte
 def test_garbage_is_parsed_or_refused(value):
     with suppress(InvalidArgument):
         one(value)
+
+
+digits = st.integers(0, 10**20).map(lambda n: b"%d" % n) | st.sampled_from([b"", b"00", b"007", b"1", b"2", b"9" * 19])
+
+
+@given(st.lists(digits), st.sampled_from([b"3,a", b"0,", b"70,text/plain,a=b", b"x", b"4"]))
+def test_headers_that_say_the_same_are_read_as_each_of_them(texts, value):
+    def outcome(read):
+        try:
+            return read()
+        except InvalidArgument as error:
+            return str(error)
+
+    found = outcome(lambda: batch1.run_of(texts, value, "e"))
+    expected = outcome(lambda: batch1.parse_run([(b"x-reduct-time-" + text, value) for text in texts], "e"))
+    assert found is None or found == expected
+
+
+def test_ascending_times_of_headers_that_say_the_same_are_read_at_once():
+    found = batch1.run_of([b"4", b"30"], b"3,a", "e")
+    assert found is not None
+    assert (found.times, found.kinds, found.chosen, found.size) == ([4, 30], [(3, "a", ())], None, 6)
+    assert batch1.run_of([b"30", b"4"], b"3,a", "e") is None
