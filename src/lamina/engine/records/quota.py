@@ -52,6 +52,8 @@ def claim(bucket: Bucket, need: int, size: int, wait: bool) -> bool:
             if settings.quota_type != "FIFO" or bucket.load + need <= settings.quota_size:
                 bucket.load += need
                 return True
+        if size > settings.quota_size:  # nothing makes room for it, so nothing goes for it
+            raise QuotaLost(f"Failed to keep quota of '{bucket.name}'")
         if not wait:
             return False
         if not _evict_oldest(bucket, need):

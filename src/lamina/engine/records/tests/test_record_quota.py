@@ -30,10 +30,12 @@ class NaiveBucket:
 
     def write(self, name: str, time: int, size: int) -> bool:
         need = size + base_length(time, (), TYPE) + LONGEST_OFFSETS
+        if size > self.quota:
+            return False
         while sum(self.exact.values()) + need > self.quota:
             oldest = self.oldest()
             if oldest is None:
-                return size <= self.quota
+                return True
             for gone, _ in self.entries[oldest].pop(0):
                 del self.exact[oldest, gone]
         blocks = self.entries.setdefault(name, [])
@@ -93,8 +95,9 @@ def test_a_record_larger_than_the_quota_is_refused(fifo):
     with pytest.raises(errors.QuotaExceeded, match="Failed to keep quota of 'f'"):
         entry.write(bytes(2001), 2)
     assert fifo.load <= 2000
+    assert times_of(entry) == [1]  # what could not make room for it stays
     entry.write(b"y", 3)
-    assert 3 in times_of(entry)
+    assert times_of(entry) == [1, 3]
 
 
 def test_attachments_count_and_stay(fifo):
