@@ -6,10 +6,16 @@ import os
 from functools import cache
 from typing import Literal, NamedTuple
 
+from lamina.errors import InvalidArgument
+
 MIB = 1 << 20
 GIB = 1 << 30
 
 Durability = Literal["group", "os", "strict"]
+DURABILITIES = ("group", "os", "strict")
+
+_LEAST = {"sync_interval_s": 0, "tails_limit": 0, "log_limit": 0, "cache_limit": 0, "min_free": -1, "node_rows": 2}
+"""Of settings that may be less, or must be more, than 1."""
 
 
 @cache
@@ -44,6 +50,15 @@ class Settings(NamedTuple):
     seal_bytes: int = 64 * MIB  # of contents, per entry; also where a payload file is full. Small quotas lower it
     seal_points: int = 65_536  # per measurement; 16 chunks of a section, which a scan decodes one by one
     background: bool = True  # upkeep thread; tests run upkeep by hand
+
+    def check(self) -> None:
+        """Raises InvalidArgument for a value that no database can be run with, naming it."""
+        if self.durability not in DURABILITIES:
+            raise InvalidArgument(f"durability {self.durability!r}: expected 'group', 'os' or 'strict'")
+        for name, value in self._asdict().items():
+            least = _LEAST.get(name, 1)
+            if name not in ("durability", "background") and (not isinstance(value, int | float) or not value >= least):
+                raise InvalidArgument(f"settings: {name} {value!r}: expected a number from {least}")
 
     @property
     def tails_bytes(self) -> int:

@@ -76,9 +76,8 @@ def open_database(
     """
     chosen = settings or Settings()
     if durability is not None:
-        if durability not in ("group", "os", "strict"):
-            raise InvalidArgument(f"durability {durability!r}: expected 'group', 'os' or 'strict'")
         chosen = chosen._replace(durability=durability)
+    chosen.check()
     clock, random = clock or SystemClock(), random or SystemRandom()
     seams = (
         _memory(clock, random) if str(path) == ":memory:" else _local(os.fspath(path), chosen, create, clock, random)
