@@ -181,7 +181,8 @@ def _commit(store: PointStore, edits: Sequence[_Edited], targets: dict[str, Meas
         parts = ops.insert_parts(batch, 0, ordinals.astype(np.int64))
         submitted.append(Op(ops.KIND, ops.INSERT, slot.id, parts, InsertNote(slot, batch, ordinals, None, True)))
         size += sum(memoryview(part).nbytes for part in parts)
-    if size > LOG_BYTES:
+    changed = sum(len(edited.points) for edited in edits)
+    if size > LOG_BYTES or changed >= store.settings.bulk_points:
         _commit_bulk(store, submitted)
     else:
         store.submit(submitted).wait()
