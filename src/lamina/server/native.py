@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from lamina.server.exchange import Take
 from lamina.server.http import Face, Receive, Scope, Send
 
 if TYPE_CHECKING:
@@ -20,6 +21,19 @@ SWEEP_S = 60.0
 """What clients left open is looked at so often."""
 
 
+class Front:
+    """The native face on its paths, and another face on all others, which may take whole requests as before."""
+
+    def __init__(self, native: Native, other: Face) -> None:
+        self._native = native
+        self._other = other
+        self.take: Take | None = getattr(other, "take", None)  # it takes no path that it does not know
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        face = self._native if scope["path"].startswith(self._native.prefix) else self._other
+        await face(scope, receive, send)
+
+
 @asynccontextmanager
 async def open_native(
     db: Database, tokens: Tokens | None, config: Config, jobs: Jobs, other: Face
@@ -29,14 +43,9 @@ async def open_native(
     from lamina.faces.native import FaceConfig
 
     native = Native(db, tokens, FaceConfig(config.api_base), observer=jobs.observer)
-    prefix = native.prefix
-
-    async def face(scope: Scope, receive: Receive, send: Send) -> None:
-        await (native if scope["path"].startswith(prefix) else other)(scope, receive, send)
-
     sweeping = asyncio.create_task(_sweep(native))
     try:
-        yield face
+        yield Front(native, other)
     finally:
         sweeping.cancel()
         await asyncio.to_thread(native.close)
