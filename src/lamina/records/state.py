@@ -40,7 +40,7 @@ class EntryState(NamedTuple):
         count = len(rows)
         tail.reserve(n + count)
         part = tail.rows[n : n + count]
-        part[:] = rows
+        part.view(np.uint8)[:] = np.ascontiguousarray(rows).view(np.uint8)  # field by field it takes three times as long
         if len(sets) == 1:
             part["set"] = tail.intern(sets[0])
         else:

@@ -42,6 +42,8 @@ def stretches(
 ) -> list[tuple[int, int]]:
     """[first, stop) of each long run of such ops from the `done`-th on. `begins`: of bodies in `raw`, at multiples of
     8 bytes."""
+    if len(types) - done < LEAST:
+        return []
     single = (types == ops.APPEND) & (lengths > FIXED)
     single[:done] = False
     heads, at = raw.view(np.uint32), np.where(single, begins // 4, 0)
