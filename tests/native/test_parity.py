@@ -38,8 +38,8 @@ FACE = "what a face of the server writes and waits with"
 NOT_REMOTE = {
     lamina.Database: dict.fromkeys(
         ("abandon", "barrier", "blobs", "catalog", "check_writable", "clock", "clock_guard", "epoch", "files", "leases",
-         "metadata", "publisher", "queries", "random", "read", "records", "sealer", "settings", "slots", "submit",
-         "tails_full", "upkeep"), PARTS),
+         "metadata", "points", "publisher", "queries", "random", "read", "records", "sealer", "settings", "slots",
+         "submit", "tails_full", "upkeep"), PARTS),
     Streams: dict.fromkeys(("obliterate", "obliterated"), "Stream.obliterate is the public one"),
     lamina.Stream: {"slot": PARTS},
     Subscription: dict.fromkeys(("on_change", "waiting"), FACE),
@@ -47,8 +47,9 @@ NOT_REMOTE = {
         ("apply", "files", "load", "load_now", "loaded", "lock", "replace_slots", "slot", "slots", "store", "tables",
          "take_over"), PARTS)
     | dict.fromkeys(
-        ("commit_writes", "open_write", "release", "remove_query", "try_open_many", "try_open_write"), FACE),
+        ("commit_writes", "open_write", "release", "remove_query", "try_open_batch", "try_open_write"), FACE),
     lamina.Entry: {"slot": PARTS, "id": PARTS} | dict.fromkeys(("is_claimed", "try_read"), FACE),
+    lamina.Record: {"room": FACE},
     EntryView: {"marked": FACE},
 }  # fmt: skip
 """What a server does not offer, and why."""

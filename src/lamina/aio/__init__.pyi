@@ -275,7 +275,9 @@ class Record:
     labels: LabelSet
     content_type: str
     async def read(self) -> bytes: ...
-    def chunks(self, start: int = 0, stop: int | None = None) -> AsyncIterator[memoryview]: ...
+    def chunks(
+        self, start: int = 0, stop: int | None = None, into: memoryview | None = None
+    ) -> AsyncIterator[memoryview]: ...
 
 class BucketView:
     name: str

@@ -72,8 +72,10 @@ class Record:
             return self._page.content(self._place)
         return b"".join(self.chunks())
 
-    def chunks(self, start: int = 0, stop: int | None = None) -> Iterator[memoryview]:
-        """Bytes [start, stop) of the content in parts, as they arrive. A connection that breaks is made good once."""
+    def chunks(self, start: int = 0, stop: int | None = None, into: memoryview | None = None) -> Iterator[memoryview]:
+        """Bytes [start, stop) of the content in parts, as they arrive. A connection that breaks is made good once.
+
+        `into` is for records of a directory: here parts lie where they came in."""
         end = self.size if stop is None else min(stop, self.size)
         done = start
         for again in (True, False):
