@@ -43,6 +43,8 @@ CLASSES = {
     "Entry": "lamina.engine.records.entry",
     "NewRecord": "lamina.engine.records.arguments",
     "Record": "lamina.engine.records.record",
+    "Selection": "lamina.engine.records.selection",
+    "RecordBatch": "lamina.engine.records.recordbatch",
     "BucketView": "lamina.engine.records.view",
     "EntryView": "lamina.engine.records.view",
     "BucketSettings": "lamina.engine.records.settings",
@@ -102,9 +104,9 @@ def _class(name: str, kind: type[Any]) -> str:
 
 def _public(name: str) -> set[str] | None:
     """Names that a client of a server has, too, are the public ones; None: all."""
-    from lamina.aio.twin import TWINS
+    from lamina.aio.twin import TWINS, members
 
-    return {*vars(TWINS[name].of)} if name in TWINS else None
+    return {*members(TWINS[name].of)} if name in TWINS else None
 
 
 def _function(name: str, function: Any) -> str:

@@ -14,7 +14,7 @@ import textwrap
 from pathlib import Path
 
 from lamina import aio
-from lamina.aio.twin import AT_ONCE, RENAMED, TWINS, gives
+from lamina.aio.twin import AT_ONCE, RENAMED, TWINS, gives, members
 
 STUB = Path(aio.__file__).with_suffix(".pyi")
 
@@ -26,9 +26,14 @@ from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequenc
 from typing import Any
 from uuid import UUID
 
+import pandas
+import polars
+import pyarrow
+
 from lamina.catalog.rows import PinRow, StreamRow
 from lamina.columns import Ranges, Samples, Summaries
 from lamina.engine.records.arguments import NewRecord
+from lamina.engine.records.recordbatch import RecordBatch
 from lamina.engine.records.settings import BucketInfo, BucketSettings, EntryInfo
 from lamina.errors import LaminaError
 from lamina.records.labels import LabelSet
@@ -64,7 +69,7 @@ ATTRIBUTES = {
 """What is there from the beginning."""
 
 CONSTANTS = {"MIN_TIME": "-1152921504606846976", "LAST_TIME + 1": "3458764513820540927", "LATEST": "0",
-             "CONTENT_TYPE": "'application/octet-stream'"}  # fmt: skip
+             "BATCH_BYTES": "524288", "CONTENT_TYPE": "'application/octet-stream'"}  # fmt: skip
 
 
 def stub() -> str:
@@ -74,7 +79,7 @@ def stub() -> str:
 def _class(name: str) -> str:
     lines = [f"class {name}:"]
     lines += [f"    {attribute}: {kind}" for attribute, kind in ATTRIBUTES.get(name, {}).items()]
-    for member, found in vars(TWINS[name].of).items():
+    for member, found in members(TWINS[name].of).items():
         lines += _member(member, found)
     if "__enter__" in vars(TWINS[name].of):
         lines += [
@@ -83,6 +88,8 @@ def _class(name: str) -> str:
         ]
     if name == "Subscription":
         lines += ["    def __aiter__(self) -> AsyncIterator[tuple[UUID, Samples]]: ..."]
+    if name == "Selection":
+        lines += ["    def __aiter__(self) -> AsyncIterator[Record]: ..."]
     if "__iter__" in vars(TWINS[name].of):
         lines += [f"    def __aiter__(self) -> AsyncIterator[{name.removesuffix('s')}]: ..."]
     return "\n".join(lines) + "\n"
@@ -98,7 +105,7 @@ def _member(name: str, member: object) -> list[str]:
         return []
     kind = gives(member)
     parameters = _parameters(member)
-    if name in AT_ONCE:
+    if name in AT_ONCE or kind == "Selection":
         return [f"    def {name}({parameters}) -> {kind}: ..."]
     if kind.startswith("Iterator["):
         return [f"    def {name}({parameters}) -> Async{kind}: ..."]

@@ -62,6 +62,7 @@ NEEDS: dict[str, set[str]] = {
         "view/values", "view/windows", "view/aligned_windows", "view/nearest", "view/count", "view/changes_since",
         "snapshot/stream", "snapshot/version", "snapshot/bucket", "bucketview/entries", "bucketview/entry",
         "entryview/read", "entryview/query", "entryview/content", "entryview/contents", "subscription/add",
+        "entryview/batches", "bucket/batches", "entry/batches",
         "bucket/names", "bucket/settings", "bucket/info", "bucket/entry_infos", "bucket/query", "entry/info",
         "entry/read", "entry/query", "record/content", "record/contents",
     },
@@ -159,6 +160,7 @@ class NativeGrounds(Grounds):
 
 RANGE, WINDOWS = {"start": 0, "end": 10}, {"start": 0, "end": 10, "width": 2, "depth": 0}
 SELECTION = {"start": None, "stop": None, "when": None, "strict": False}
+COLUMNS = {**SELECTION, "contents": True, "labels": None, "batch_bytes": 1000}
 FILTER = {"collection": None, "prefix": False, "tags": None, "annotations": None}
 NEW = bytes(arrow.encode(arrow.NEW, [[7], [2], [0], [0]]))  # type: ignore[list-item]
 
@@ -189,6 +191,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "buckets/get": {"name": HERE}, "buckets/find": {"name": HERE}, "buckets/update": {"settings": {"quota_size": 9}},
     "buckets/rename": {"old": HERE, "new": "fresh"}, "buckets/remove": {"name": HERE},
     "bucket/has_entry": {"name": "e"}, "bucket/query": {"entries": None, **SELECTION},
+    "bucket/batches": {"entries": None, **COLUMNS}, "entry/batches": COLUMNS, "entryview/batches": COLUMNS,
     "bucket/ensure_entries": {"names": ["f"]}, "bucket/remove_entry": {"name": "e"},
     "bucket/rename_entry": {"old": "e", "new": "f"}, "bucket/update_labels": {"updates": [["e", 1, {"a": "b"}]]},
     "bucket/remove_records": {"records": [["e", 1]]},

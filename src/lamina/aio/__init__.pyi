@@ -6,9 +6,14 @@ from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequenc
 from typing import Any
 from uuid import UUID
 
+import pandas
+import polars
+import pyarrow
+
 from lamina.catalog.rows import PinRow, StreamRow
 from lamina.columns import Ranges, Samples, Summaries
 from lamina.engine.records.arguments import NewRecord
+from lamina.engine.records.recordbatch import RecordBatch
 from lamina.engine.records.settings import BucketInfo, BucketSettings, EntryInfo
 from lamina.errors import LaminaError
 from lamina.records.labels import LabelSet
@@ -228,7 +233,7 @@ class Bucket:
         *,
         when: Mapping[str, Any] | str | None = None,
         strict: bool = False,
-    ) -> AsyncIterator[Record]: ...
+    ) -> Selection: ...
     async def update_labels(
         self, updates: Sequence[tuple[str, int, Mapping[str, str]]]
     ) -> list[LaminaError | None]: ...
@@ -266,7 +271,7 @@ class Entry:
         *,
         when: Mapping[str, Any] | str | None = None,
         strict: bool = False,
-    ) -> AsyncIterator[Record]: ...
+    ) -> Selection: ...
 
 class Record:
     entry: str
@@ -278,6 +283,16 @@ class Record:
     def chunks(
         self, start: int = 0, stop: int | None = None, into: memoryview | None = None
     ) -> AsyncIterator[memoryview]: ...
+
+class Selection:
+    def batches(
+        self, *, contents: bool = True, labels: Sequence[str] | None = None, batch_bytes: int = 524288
+    ) -> AsyncIterator[RecordBatch]: ...
+    async def to_arrow(self, *, contents: bool = True, labels: Sequence[str] | None = None) -> pyarrow.Table: ...
+    async def to_pandas(self, *, contents: bool = True, labels: Sequence[str] | None = None) -> pandas.DataFrame: ...
+    async def to_polars(self, *, contents: bool = True, labels: Sequence[str] | None = None) -> polars.DataFrame: ...
+    async def close(self) -> None: ...
+    def __aiter__(self) -> AsyncIterator[Record]: ...
 
 class BucketView:
     name: str
@@ -294,7 +309,7 @@ class EntryView:
         *,
         when: Mapping[str, Any] | str | None = None,
         strict: bool = False,
-    ) -> AsyncIterator[Record]: ...
+    ) -> Selection: ...
 
 class Subscription:
     async def add(self, uuids: Iterable[UUID]) -> None: ...

@@ -146,10 +146,11 @@ class _Page:
 def records(source: Source, method: str, **arguments: Any) -> Iterator[Record]:
     """What a call gives; it is made now, and read on while iterating."""
     portions = source.link.call(f"{source.asked}/{method}", **source.place, **arguments)
-    return (record for portion in portions for record in _page(source, *portion))
+    return (record for portion in portions for record in page(source, *portion))
 
 
-def _page(source: Source, told: memoryview, columns: memoryview) -> Iterator[Record]:
+def page(source: Source, told: memoryview, columns: memoryview) -> Iterator[Record]:
+    """The records of one portion."""
     from lamina.wire import arrow
 
     head = json.loads(bytes(told))

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from lamina.errors import Closed, InvalidArgument
 from lamina.remote.record import Record, Source, records, selection
+from lamina.remote.selection import Selection
 from lamina.remote.stream import Stream, StreamView
 from lamina.time import TimeLike, to_us
 
@@ -120,10 +121,10 @@ class EntryView:
         *,
         when: Mapping[str, Any] | str | None = None,
         strict: bool = False,
-    ) -> Iterator[Record]:
+    ) -> Selection:
         """See `Entry.query`. Raises InvalidArgument, Closed; while iterating Corrupt."""
         self._snapshot._check()
-        return records(self._source, "query", **selection(start, stop, when, strict))
+        return Selection(self._source, **selection(start, stop, when, strict))
 
     def __repr__(self) -> str:
         return f"<lamina.remote.EntryView {self._source.bucket}/{self.name} seq={self._snapshot.seq}>"

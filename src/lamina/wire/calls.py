@@ -78,6 +78,7 @@ def _ask(name: str, right: Right, result: Result, /, **kinds: Kind) -> None:
 
 _RANGE = {"start": k.INT, "end": k.INT}
 _SELECTION = {"start": k.OPTIONAL_INT, "stop": k.OPTIONAL_INT, "when": k.CONDITION, "strict": k.FLAG}
+_COLUMNS = {"contents": k.FLAG, "labels": k.OPTIONAL_TEXTS, "batch_bytes": k.INT}
 _FILTER = {
     "collection": k.OPTIONAL_TEXT,
     "prefix": k.FLAG,
@@ -151,6 +152,7 @@ _call("bucketview/entries", "read", r.HANDLES)
 _call("bucketview/entry", "read", r.HANDLE, name=k.TEXT)
 _ask("entryview/read", "read", r.RECORDS, time=k.OPTIONAL_INT)
 _ask("entryview/query", "read", r.RECORDS, **_SELECTION)
+_ask("entryview/batches", "read", r.BATCHES, **_SELECTION, **_COLUMNS)
 _ask("entryview/content", "read", r.CONTENT, mark=k.MARK, start=k.INT, stop=k.OPTIONAL_INT)
 _ask("entryview/contents", "read", r.CONTENTS, marks=k.MARKS)
 
@@ -175,6 +177,7 @@ _ask("bucket/settings", "read", r.SETTINGS)
 _ask("bucket/info", "read", r.BUCKET_INFO)
 _ask("bucket/entry_infos", "read", r.ENTRY_INFOS)
 _ask("bucket/query", "read", r.RECORDS, entries=k.OPTIONAL_TEXTS, **_SELECTION)
+_ask("bucket/batches", "read", r.BATCHES, entries=k.OPTIONAL_TEXTS, **_SELECTION, **_COLUMNS)
 _call("bucket/ensure_entries", "write", r.NOTHING, names=k.TEXTS)
 _call("bucket/remove_entry", "write", r.NOTHING, name=k.TEXT)
 _call("bucket/rename_entry", "write", r.NOTHING, old=k.TEXT, new=k.TEXT)
@@ -192,6 +195,7 @@ _call(
 _call("entry/remove_range", "write", r.NUMBER, **_SELECTION)
 _ask("entry/read", "read", r.RECORDS, time=k.OPTIONAL_INT)
 _ask("entry/query", "read", r.RECORDS, **_SELECTION)
+_ask("entry/batches", "read", r.BATCHES, **_SELECTION, **_COLUMNS)
 
 _ask("record/content", "read", r.CONTENT, mark=k.MARK, start=k.INT, stop=k.OPTIONAL_INT)
 _ask("record/contents", "read", r.CONTENTS, marks=k.MARKS)
