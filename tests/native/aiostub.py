@@ -22,8 +22,8 @@ HEAD = '''"""Signatures of `lamina.aio`; made by `python -m tests.native.aiostub
 
 import os
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, NoReturn
 from uuid import UUID
 
 import pandas
@@ -32,10 +32,16 @@ import pyarrow
 
 from lamina.catalog.rows import PinRow, StreamRow
 from lamina.columns import Ranges, Samples, Summaries
+from lamina.engine.points.incoming import Given
+from lamina.engine.points.pointset import OrderBy, PointSet
 from lamina.engine.records.arguments import NewRecord
 from lamina.engine.records.recordbatch import RecordBatch
 from lamina.engine.records.settings import BucketInfo, BucketSettings, EntryInfo
 from lamina.errors import LaminaError
+from lamina.points.batch import Grouped
+from lamina.points.point import Point
+from lamina.points.queries import Query
+from lamina.points.windowtable import WindowTable
 from lamina.records.labels import LabelSet
 from lamina.settings import Durability, Settings
 from lamina.storage.files import Buffer
@@ -56,17 +62,27 @@ async def connect(
 '''
 
 ATTRIBUTES = {
-    "Database": {"path": "str", "id": "bytes", "streams": "Streams", "buckets": "Buckets"},
+    "Database": {
+        "path": "str",
+        "id": "bytes",
+        "streams": "Streams",
+        "buckets": "Buckets",
+        "measurements": "Measurements",
+    },
     "Stream": {"uuid": "UUID", "id": "int"},
     "StreamView": {"version": "int"},
     "Snapshot": {"seq": "int", "name": "str | None"},
     "Bucket": {"id": "int", "name": "str", "created_us": "int"},
     "Entry": {"bucket": "Bucket", "name": "str"},
     "Record": {"entry": "str", "time_us": "int", "size": "int", "labels": "LabelSet", "content_type": "str"},
+    "Measurement": {"name": "str"},
+    "MeasurementView": {"name": "str"},
     "BucketView": {"name": "str"},
     "EntryView": {"name": "str"},
 }
 """What is there from the beginning."""
+
+ELEMENTS = {"Measurements": "str"}
 
 CONSTANTS = {"MIN_TIME": "-1152921504606846976", "LAST_TIME + 1": "3458764513820540927", "LATEST": "0",
              "BATCH_BYTES": "524288", "CONTENT_TYPE": "'application/octet-stream'"}  # fmt: skip
@@ -91,7 +107,7 @@ def _class(name: str) -> str:
     if name == "Selection":
         lines += ["    def __aiter__(self) -> AsyncIterator[Record]: ..."]
     if "__iter__" in vars(TWINS[name].of):
-        lines += [f"    def __aiter__(self) -> AsyncIterator[{name.removesuffix('s')}]: ..."]
+        lines += [f"    def __aiter__(self) -> AsyncIterator[{ELEMENTS.get(name, name.removesuffix('s'))}]: ..."]
     return "\n".join(lines) + "\n"
 
 

@@ -9,12 +9,26 @@ import re
 import pytest
 
 import lamina
+from lamina.engine.points.measurements import Measurements
+from lamina.engine.points.view import MeasurementView
 from lamina.engine.records.buckets import Buckets
 from lamina.engine.records.view import BucketView, EntryView
 from lamina.engine.snapshot import Snapshot
 from lamina.engine.streams import Streams
 from lamina.engine.subscribe import Subscription
-from lamina.remote import bucket, buckets, database, entry, record, selection, snapshot, stream, streams, subscription
+from lamina.remote import (
+    bucket,
+    buckets,
+    database,
+    entry,
+    measurements,
+    record,
+    selection,
+    snapshot,
+    stream,
+    streams,
+    subscription,
+)
 from lamina.wire.calls import CALLS, OBJECTS
 
 PAIRS = {
@@ -29,21 +43,21 @@ PAIRS = {
     lamina.Entry: entry.Entry,
     lamina.Record: record.Record,
     lamina.Selection: selection.Selection,
+    Measurements: measurements.Measurements,
+    lamina.Measurement: measurements.Measurement,
+    MeasurementView: measurements.MeasurementView,
     BucketView: snapshot.BucketView,
     EntryView: snapshot.EntryView,
 }
 
 PARTS = "parts of an engine, which a client has none of"
-DIRECTORY = "points are of a directory only, as docs/connect.md says"
 FACE = "what a face of the server writes and waits with"
 
 NOT_REMOTE = {
     lamina.Database: dict.fromkeys(
         ("abandon", "barrier", "blobs", "catalog", "check_writable", "clock", "clock_guard", "epoch", "files", "leases",
          "metadata", "points", "publisher", "queries", "random", "read", "readers", "records", "sealer", "settings",
-         "slots", "submit", "tails_full", "unflushed_bytes", "upkeep"), PARTS)
-    | {"measurements": DIRECTORY},
-    Snapshot: dict.fromkeys(("measurement", "measurements"), DIRECTORY),
+         "slots", "submit", "tails_full", "unflushed_bytes", "upkeep"), PARTS),
     Streams: dict.fromkeys(("obliterate", "obliterated"), "Stream.obliterate is the public one"),
     lamina.Stream: {"slot": PARTS},
     Subscription: dict.fromkeys(("on_change", "waiting"), FACE),

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import pytest
 
 import lamina
@@ -19,8 +20,10 @@ from lamina.engine.records.record import mark_of
 from lamina.faces.native import Face
 from lamina.faces.native.answers import METHODS
 from lamina.faces.reduct.tests.asgi import Answer
+from lamina.points.batch import Grouped, batch_of_points
 from lamina.wire import PREFIX, arrow, frames
 from lamina.wire.calls import CALLS
+from lamina.wire.points import encode_groups
 from tests.security.grounds import ELSEWHERE, HERE, RIGHTS, STRANGERS, Grounds
 
 ANY, READ, WRITE, USE, FULL = "any", "read", "write", "use", "full"
@@ -67,6 +70,12 @@ NEEDS: dict[str, set[str]] = {
         "entry/read", "entry/query", "record/content", "record/contents",
     },
 }  # fmt: skip
+QUESTIONS = ("search", "count", "windows", "tag_keys", "field_keys", "tag_values", "latest_time")
+CHANGES = ("update", "remove", "clear")
+NEEDS[ANY] |= {f"measurements/{name}" for name in (*QUESTIONS, "names", "has")} | {"snapshot/measurements"}
+NEEDS[READ] |= {f"{kind}/{name}" for name in QUESTIONS for kind in ("measurement", "measurementview")}
+NEEDS[WRITE] |= {f"measurement/{name}" for name in CHANGES} | {"measurements/insert"}
+NEEDS[FULL] |= {f"measurements/{name}" for name in (*CHANGES, "replace_all")}
 NEED = {name: need for need, names in NEEDS.items() for name in names}
 
 POINTS = bytes(arrow.encode(arrow.POINTS, [[10, 11], [1.0, 2.0]]))  # type: ignore[list-item]
@@ -100,7 +109,8 @@ class NativeGrounds(Grounds):
 
     def content(self) -> Any:
         rows = [(row, self.db.streams.get(row.uuid).version) for row in self.db.streams.rows()]
-        return super().content(), rows, [pin.name for pin in self.db.snapshots()]
+        points = [repr((p.time, p.measurement, p.tags, p.fields)) for p in self.db.measurements.search()]
+        return super().content(), rows, points, [pin.name for pin in self.db.snapshots()]
 
     def furnish(self) -> None:
         """The same small world before every request."""
@@ -116,6 +126,8 @@ class NativeGrounds(Grounds):
         db.streams.create(ELSEWHERE, "s").insert([1], [1.0])
         self.stream = db.streams.create(f"{HERE}/x", "s")
         self.stream.insert([1, 2, 3], [1.0, 2.0, 3.0])
+        secret = [lamina.Point(measurement=ELSEWHERE, tags={"secret": "secret"}, fields={"secret": 1})]
+        db.measurements.replace_all([*secret, lamina.Point(measurement=HERE, tags={"t": "x"}, fields={"f": 1.0})])
         db.snapshot("kept").close()
         for owner in RIGHTS:
             for id in [id for id, held in self.native.handles._held.items() if held.owner == owner.replace(" ", "-")]:
@@ -200,7 +212,25 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "entry/remove_range": SELECTION, "entry/read": {"time": 1}, "entry/query": SELECTION,
 }  # fmt: skip
 
+GROUPS, PARTS = encode_groups([Grouped(HERE, batch_of_points([lamina.Point(fields={"f": 2})], 5), np.arange(1))])
+INSERTED = b"".join(PARTS)
+ASKED = {"query": [">", "fields", ["f"], 0.5], "start": None, "end": None}
+for kind in ("measurements", "measurement", "measurementview"):
+    named = {} if kind == "measurements" else {"name": HERE}
+    ARGUMENTS |= {f"{kind}/{name}": dict(named) for name in (*QUESTIONS, *CHANGES)}
+    ARGUMENTS[f"{kind}/search"] |= {**ASKED, "order": "time", "limit": None}
+    ARGUMENTS[f"{kind}/count"] |= ASKED
+    ARGUMENTS[f"{kind}/remove"] |= ASKED
+    ARGUMENTS[f"{kind}/windows"] |= {"field": "f", "start": None, "end": None, "width": 10**9, "by": ["t"]}
+    ARGUMENTS[f"{kind}/tag_values"] |= {"keys": None}
+    ARGUMENTS[f"{kind}/update"] |= {"query": ASKED["query"], "time": None, "measurement": None, "tags": {"t": "y"},
+                                    "fields": None, "unset_tags": [], "unset_fields": []}  # fmt: skip
+ARGUMENTS |= {"measurements/has": {"name": HERE}, "measurements/insert": {"groups": GROUPS},
+              "measurements/replace_all": {"groups": GROUPS}}  # fmt: skip
+
 PAYLOADS = {
+    "measurements/insert": INSERTED,
+    "measurements/replace_all": INSERTED,
     "stream/insert": POINTS,
     "streams/insert_many": POINTS,
     "entry/write": b"xy",
@@ -254,6 +284,7 @@ def test_every_call_has_a_method_and_stands_here_with_the_right_it_declares():
 def test_every_call_does_what_the_token_allows_and_nothing_else(grounds, name, caplog):
     caplog.set_level(logging.DEBUG, logger="lamina")
     told = []
+    call_of = name.partition("/")[0]  # questions to all measurements show each what is its own
     for who in (*STRANGERS, *MAY):
         grounds.furnish()
         arguments, payload = request_of(grounds, who if who in MAY else "full", name)
@@ -262,7 +293,9 @@ def test_every_call_does_what_the_token_allows_and_nothing_else(grounds, name, c
         told.append(str(answer))
         if NEED[name] in MAY.get(who, ()):
             assert answer.status == 200, f"{who}: {answer}"
-            assert b"secret" not in answer.body or who == "full"
+            assert (
+                b"secret" not in answer.body or who == "full" or (who, call_of) == ("reader elsewhere", "measurements")
+            )
         else:
             assert answer.status in ((403, 410) if who in MAY else (401,)), f"{who}: {answer}"
             assert grounds.content() == before, f"{who}: the refused call changed something"
@@ -412,7 +445,7 @@ PAYLOADS_WRONG = [
 
 
 @pytest.mark.parametrize("payload", PAYLOADS_WRONG, ids=len)
-@pytest.mark.parametrize("name", ["stream/insert", "streams/insert_many", "entry/write_many"])
+@pytest.mark.parametrize("name", ["stream/insert", "streams/insert_many", "entry/write_many", "measurements/insert"])
 def test_payloads_that_are_none_are_refused_and_nothing_is_stored(grounds, name, payload):
     grounds.furnish()
     arguments, _ = request_of(grounds, "full", name)

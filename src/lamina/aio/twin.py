@@ -17,7 +17,19 @@ from itertools import islice
 from typing import Any, ClassVar
 
 from lamina.errors import Closed
-from lamina.remote import bucket, buckets, database, entry, record, selection, snapshot, stream, streams, subscription
+from lamina.remote import (
+    bucket,
+    buckets,
+    database,
+    entry,
+    measurements,
+    record,
+    selection,
+    snapshot,
+    stream,
+    streams,
+    subscription,
+)
 
 AT_ONCE = {"check_open", "closed", "entry"}
 """Members that neither look anything up nor wait."""
@@ -334,6 +346,22 @@ class Selection(Twin, of=selection.Selection):
         async with contextlib.aclosing(_drawn(self._threads, self._native, MOST)) as records:
             async for record in records:
                 yield record
+
+
+class Measurements(Twin, of=measurements.Measurements):
+    __slots__ = ()
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        for name in await self.list():
+            yield name
+
+
+class Measurement(Twin, of=measurements.Measurement):
+    __slots__ = ()
+
+
+class MeasurementView(Twin, of=measurements.MeasurementView):
+    __slots__ = ()
 
 
 class BucketView(Twin, of=snapshot.BucketView):

@@ -14,6 +14,7 @@ from lamina.time import TimeLike, to_us
 
 if TYPE_CHECKING:
     from lamina.remote.database import Database
+    from lamina.remote.measurements import MeasurementView
 
 
 class Snapshot:
@@ -44,6 +45,18 @@ class Snapshot:
     def bucket(self, name: str) -> BucketView:
         """A bucket of records as it was, also one that was removed since. Raises NotFound, Closed."""
         return BucketView(self, *self._link.call("snapshot/bucket", snapshot=self._check(), name=name))
+
+    def measurement(self, name: str) -> MeasurementView:
+        """The points of a measurement as they were; empty if there were none. Raises Closed."""
+        from lamina.remote.measurements import MeasurementView
+
+        self._check()
+        return MeasurementView(self._link, self._check, name)
+
+    def measurements(self) -> list[str]:
+        """Names of the measurements that held points, in alphabetical order. Raises Closed."""
+        found: list[str] = self._link.call("snapshot/measurements", snapshot=self._check())
+        return found
 
     def streams(self) -> Iterator[Stream]:
         """Every stream there is now; lazy."""

@@ -48,6 +48,7 @@ I4 = pa.int32()
 _DTYPES: dict[Any, np.dtype[Any]] = {
     TIME: np.dtype(np.int64), F8: np.dtype(np.float64), pa.uint64(): np.dtype(np.uint64),
     pa.uint32(): np.dtype(np.uint32), I4: np.dtype(np.int32),
+    pa.int64(): np.dtype(np.int64),
 }  # fmt: skip
 
 

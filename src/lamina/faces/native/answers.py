@@ -13,6 +13,8 @@ import numpy as np
 
 from lamina.catalog.rows import StreamRow
 from lamina.engine.database import Database
+from lamina.engine.points.measurement import Writing
+from lamina.engine.points.reading import Reading
 from lamina.engine.records.bucket import Bucket
 from lamina.engine.records.entry import Entry
 from lamina.engine.records.recordbatch import RecordBatch
@@ -22,7 +24,7 @@ from lamina.engine.stream import Stream
 from lamina.engine.subscribe import Subscription
 from lamina.engine.view import StreamView
 from lamina.errors import InvalidArgument, LaminaError, Unavailable
-from lamina.faces.native import contents
+from lamina.faces.native import contents, points
 from lamina.faces.native.caller import Caller
 from lamina.faces.native.contents import batches as batches_of
 from lamina.faces.native.mail import Mailbox
@@ -111,6 +113,9 @@ _OBJECTS: dict[str, Callable[[Caller, Right, Arguments], Any]] = {
     "bucket": _bucket,
     "entry": _entry,
     "record": _bucket,
+    "measurements": points.of_all,
+    "measurement": points.of_measurement,
+    "measurementview": points.of_view,
     "bucketview": _part("bucketview"),
     "entryview": _part("entryview"),
 }
@@ -424,6 +429,31 @@ _METHODS: dict[str, Method] = {
     "record/content": contents.of_record,
     "record/contents": contents.many_of_record,
 }
+
+for _object in ("measurements", "measurement", "measurementview"):
+    _METHODS |= {
+        f"{_object}/search": points.search,
+        f"{_object}/count": _plain(Reading.count),
+        f"{_object}/windows": points.windows,
+        f"{_object}/tag_keys": _plain(Reading.tag_keys),
+        f"{_object}/field_keys": _plain(Reading.field_keys),
+        f"{_object}/tag_values": _plain(Reading.tag_values),
+        f"{_object}/latest_time": _plain(Reading.latest_time),
+    }
+for _object in ("measurements", "measurement"):
+    _METHODS |= {
+        f"{_object}/update": points.update,
+        f"{_object}/remove": _plain(Writing.remove),
+        f"{_object}/clear": _plain(Writing.clear),
+    }
+_METHODS |= {
+    "measurements/names": _plain(points.Readable.list),
+    "measurements/has": lambda caller, readable, name: name in readable,
+    "measurements/insert": points.insert,
+    "measurements/replace_all": points.replace_all,
+    "snapshot/measurements": points.names_in,
+}
+
 
 METHODS: dict[str, Method] = {name: _METHODS[name] for name in CALLS}
 """By name of the call; a call without a method, as without a right, does not get as far as being served."""

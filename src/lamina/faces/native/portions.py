@@ -33,7 +33,7 @@ def portions(result: Result, found: Iterator[Any]) -> Iterator[Portion]:
         return _records(found)
     if result.form == "batches":
         return (batches.encode(batch) for batch in found)
-    assert result.form in ("contents", "mail"), "the others are no iterations"
+    assert result.form in ("contents", "points", "windows", "mail"), "the others are no iterations"
     return found
 
 
