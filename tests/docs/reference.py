@@ -43,11 +43,18 @@ CLASSES = {
     "Entry": "lamina.engine.records.entry",
     "NewRecord": "lamina.engine.records.arguments",
     "Record": "lamina.engine.records.record",
+    "Selection": "lamina.engine.records.selection",
+    "RecordBatch": "lamina.engine.records.recordbatch",
     "BucketView": "lamina.engine.records.view",
     "EntryView": "lamina.engine.records.view",
     "BucketSettings": "lamina.engine.records.settings",
     "BucketInfo": "lamina.engine.records.settings",
     "EntryInfo": "lamina.engine.records.settings",
+    "Measurements": "lamina.engine.points.measurements",
+    "Measurement": "lamina.engine.points.measurement",
+    "MeasurementView": "lamina.engine.points.view",
+    "PointSet": "lamina.engine.points.pointset",
+    "WindowTable": "lamina.points.windowtable",
     "StreamRow": "lamina.catalog.rows",
     "PinRow": "lamina.catalog.rows",
     "Samples": "lamina.columns",
@@ -102,9 +109,9 @@ def _class(name: str, kind: type[Any]) -> str:
 
 def _public(name: str) -> set[str] | None:
     """Names that a client of a server has, too, are the public ones; None: all."""
-    from lamina.aio.twin import TWINS
+    from lamina.aio.twin import TWINS, members
 
-    return {*vars(TWINS[name].of)} if name in TWINS else None
+    return {*members(TWINS[name].of)} if name in TWINS else None
 
 
 def _function(name: str, function: Any) -> str:

@@ -153,7 +153,7 @@ def test_every_method_of_a_bucket_and_its_companions_is_mentioned():
         # what the HTTP face writes with, and the engine's own
         "apply", "commit_writes", "existing_entry", "find_entry", "load_now", "loaded", "open_write", "release",
         "replace_slots", "slot", "slots", "tables", "take_over", "try_open_write", "try_read", "update_labels",
-        "remove_records", "remove_query", "ensure_entries", "id", "try_open_batch", "described_length",
+        "remove_records", "remove_query", "ensure_entries", "id", "try_open_batch", "room",
         "is_claimed",
     }  # fmt: skip
     for kind in (lamina.Bucket, lamina.Entry, lamina.Record, Buckets):

@@ -14,7 +14,7 @@ import textwrap
 from pathlib import Path
 
 from lamina import aio
-from lamina.aio.twin import AT_ONCE, RENAMED, TWINS, gives
+from lamina.aio.twin import AT_ONCE, RENAMED, TWINS, gives, members
 
 STUB = Path(aio.__file__).with_suffix(".pyi")
 
@@ -22,15 +22,26 @@ HEAD = '''"""Signatures of `lamina.aio`; made by `python -m tests.native.aiostub
 
 import os
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, NoReturn
 from uuid import UUID
+
+import pandas
+import polars
+import pyarrow
 
 from lamina.catalog.rows import PinRow, StreamRow
 from lamina.columns import Ranges, Samples, Summaries
+from lamina.engine.points.incoming import Given
+from lamina.engine.points.pointset import OrderBy, PointSet
 from lamina.engine.records.arguments import NewRecord
+from lamina.engine.records.recordbatch import RecordBatch
 from lamina.engine.records.settings import BucketInfo, BucketSettings, EntryInfo
 from lamina.errors import LaminaError
+from lamina.points.batch import Grouped
+from lamina.points.point import Point
+from lamina.points.queries import Query
+from lamina.points.windowtable import WindowTable
 from lamina.records.labels import LabelSet
 from lamina.settings import Durability, Settings
 from lamina.storage.files import Buffer
@@ -51,20 +62,30 @@ async def connect(
 '''
 
 ATTRIBUTES = {
-    "Database": {"path": "str", "id": "bytes", "streams": "Streams", "buckets": "Buckets"},
+    "Database": {
+        "path": "str",
+        "id": "bytes",
+        "streams": "Streams",
+        "buckets": "Buckets",
+        "measurements": "Measurements",
+    },
     "Stream": {"uuid": "UUID", "id": "int"},
     "StreamView": {"version": "int"},
     "Snapshot": {"seq": "int", "name": "str | None"},
     "Bucket": {"id": "int", "name": "str", "created_us": "int"},
     "Entry": {"bucket": "Bucket", "name": "str"},
     "Record": {"entry": "str", "time_us": "int", "size": "int", "labels": "LabelSet", "content_type": "str"},
+    "Measurement": {"name": "str"},
+    "MeasurementView": {"name": "str"},
     "BucketView": {"name": "str"},
     "EntryView": {"name": "str"},
 }
 """What is there from the beginning."""
 
+ELEMENTS = {"Measurements": "str"}
+
 CONSTANTS = {"MIN_TIME": "-1152921504606846976", "LAST_TIME + 1": "3458764513820540927", "LATEST": "0",
-             "CONTENT_TYPE": "'application/octet-stream'"}  # fmt: skip
+             "BATCH_BYTES": "524288", "CONTENT_TYPE": "'application/octet-stream'"}  # fmt: skip
 
 
 def stub() -> str:
@@ -74,7 +95,7 @@ def stub() -> str:
 def _class(name: str) -> str:
     lines = [f"class {name}:"]
     lines += [f"    {attribute}: {kind}" for attribute, kind in ATTRIBUTES.get(name, {}).items()]
-    for member, found in vars(TWINS[name].of).items():
+    for member, found in members(TWINS[name].of).items():
         lines += _member(member, found)
     if "__enter__" in vars(TWINS[name].of):
         lines += [
@@ -83,8 +104,10 @@ def _class(name: str) -> str:
         ]
     if name == "Subscription":
         lines += ["    def __aiter__(self) -> AsyncIterator[tuple[UUID, Samples]]: ..."]
+    if name == "Selection":
+        lines += ["    def __aiter__(self) -> AsyncIterator[Record]: ..."]
     if "__iter__" in vars(TWINS[name].of):
-        lines += [f"    def __aiter__(self) -> AsyncIterator[{name.removesuffix('s')}]: ..."]
+        lines += [f"    def __aiter__(self) -> AsyncIterator[{ELEMENTS.get(name, name.removesuffix('s'))}]: ..."]
     return "\n".join(lines) + "\n"
 
 
@@ -98,7 +121,7 @@ def _member(name: str, member: object) -> list[str]:
         return []
     kind = gives(member)
     parameters = _parameters(member)
-    if name in AT_ONCE:
+    if name in AT_ONCE or kind == "Selection":
         return [f"    def {name}({parameters}) -> {kind}: ..."]
     if kind.startswith("Iterator["):
         return [f"    def {name}({parameters}) -> Async{kind}: ..."]

@@ -12,7 +12,7 @@ import pytest
 
 import lamina
 from lamina import NewRecord, aio, errors
-from lamina.aio.twin import RENAMED, TWINS
+from lamina.aio.twin import RENAMED, TWINS, members
 from tests.native.aiostub import ATTRIBUTES, STUB, stub
 from tests.native.conftest import SMALL, T0, columns
 from tests.native.served import LONG_S, served
@@ -40,7 +40,7 @@ def test_every_public_name_of_the_native_api_has_its_twin():
         plain = ATTRIBUTES.get(native.__name__, {}).keys()
         assert attributes(remote) - plain <= set(dir(twin)), native.__name__
         for name, own in RENAMED.items():
-            assert (name in vars(remote)) == hasattr(twin, own)
+            assert (name in members(remote)) == hasattr(twin, own)
 
 
 def test_the_stub_is_that_of_the_native_api(tmp_path):

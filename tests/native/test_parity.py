@@ -9,12 +9,26 @@ import re
 import pytest
 
 import lamina
+from lamina.engine.points.measurements import Measurements
+from lamina.engine.points.view import MeasurementView
 from lamina.engine.records.buckets import Buckets
 from lamina.engine.records.view import BucketView, EntryView
 from lamina.engine.snapshot import Snapshot
 from lamina.engine.streams import Streams
 from lamina.engine.subscribe import Subscription
-from lamina.remote import bucket, buckets, database, entry, record, snapshot, stream, streams, subscription
+from lamina.remote import (
+    bucket,
+    buckets,
+    database,
+    entry,
+    measurements,
+    record,
+    selection,
+    snapshot,
+    stream,
+    streams,
+    subscription,
+)
 from lamina.wire.calls import CALLS, OBJECTS
 
 PAIRS = {
@@ -28,6 +42,10 @@ PAIRS = {
     lamina.Bucket: bucket.Bucket,
     lamina.Entry: entry.Entry,
     lamina.Record: record.Record,
+    lamina.Selection: selection.Selection,
+    Measurements: measurements.Measurements,
+    lamina.Measurement: measurements.Measurement,
+    MeasurementView: measurements.MeasurementView,
     BucketView: snapshot.BucketView,
     EntryView: snapshot.EntryView,
 }
@@ -38,8 +56,8 @@ FACE = "what a face of the server writes and waits with"
 NOT_REMOTE = {
     lamina.Database: dict.fromkeys(
         ("abandon", "barrier", "blobs", "catalog", "check_writable", "clock", "clock_guard", "epoch", "files", "leases",
-         "metadata", "publisher", "queries", "random", "read", "records", "sealer", "settings", "slots", "submit",
-         "tails_full", "upkeep"), PARTS),
+         "metadata", "points", "publisher", "queries", "random", "read", "readers", "records", "sealer", "settings",
+         "slots", "submit", "tails_full", "unflushed_bytes", "upkeep"), PARTS),
     Streams: dict.fromkeys(("obliterate", "obliterated"), "Stream.obliterate is the public one"),
     lamina.Stream: {"slot": PARTS},
     Subscription: dict.fromkeys(("on_change", "waiting"), FACE),
@@ -47,8 +65,9 @@ NOT_REMOTE = {
         ("apply", "files", "load", "load_now", "loaded", "lock", "replace_slots", "slot", "slots", "store", "tables",
          "take_over"), PARTS)
     | dict.fromkeys(
-        ("commit_writes", "open_write", "release", "remove_query", "try_open_many", "try_open_write"), FACE),
+        ("commit_writes", "open_write", "release", "remove_query", "try_open_batch", "try_open_write"), FACE),
     lamina.Entry: {"slot": PARTS, "id": PARTS} | dict.fromkeys(("is_claimed", "try_read"), FACE),
+    lamina.Record: {"room": FACE},
     EntryView: {"marked": FACE},
 }  # fmt: skip
 """What a server does not offer, and why."""

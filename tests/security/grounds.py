@@ -19,10 +19,11 @@ HERE, ELSEWHERE = "here", "elsewhere"
 
 RIGHTS = {
     "reader elsewhere": Permissions(
-        read=(ELSEWHERE, f"$streams/{ELSEWHERE}*"), write=(ELSEWHERE, f"$streams/{ELSEWHERE}*")
+        read=(ELSEWHERE, f"$streams/{ELSEWHERE}*", f"$points/{ELSEWHERE}*"),
+        write=(ELSEWHERE, f"$streams/{ELSEWHERE}*", f"$points/{ELSEWHERE}*"),
     ),
-    "reader": Permissions(read=(f"{HERE}*", f"$streams/{HERE}*")),
-    "writer": Permissions(write=(f"{HERE}*", f"$streams/{HERE}*")),
+    "reader": Permissions(read=(f"{HERE}*", f"$streams/{HERE}*", f"$points/{HERE}*")),
+    "writer": Permissions(write=(f"{HERE}*", f"$streams/{HERE}*", f"$points/{HERE}*")),
     "full": Permissions(full_access=True),
 }
 """Callers whose tokens are good; the stars, because an exact name goes from a token with its bucket."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import pytest
 
 import lamina
@@ -19,8 +20,10 @@ from lamina.engine.records.record import mark_of
 from lamina.faces.native import Face
 from lamina.faces.native.answers import METHODS
 from lamina.faces.reduct.tests.asgi import Answer
+from lamina.points.batch import Grouped, batch_of_points
 from lamina.wire import PREFIX, arrow, frames
 from lamina.wire.calls import CALLS
+from lamina.wire.points import encode_groups
 from tests.security.grounds import ELSEWHERE, HERE, RIGHTS, STRANGERS, Grounds
 
 ANY, READ, WRITE, USE, FULL = "any", "read", "write", "use", "full"
@@ -62,10 +65,17 @@ NEEDS: dict[str, set[str]] = {
         "view/values", "view/windows", "view/aligned_windows", "view/nearest", "view/count", "view/changes_since",
         "snapshot/stream", "snapshot/version", "snapshot/bucket", "bucketview/entries", "bucketview/entry",
         "entryview/read", "entryview/query", "entryview/content", "entryview/contents", "subscription/add",
+        "entryview/batches", "bucket/batches", "entry/batches",
         "bucket/names", "bucket/settings", "bucket/info", "bucket/entry_infos", "bucket/query", "entry/info",
         "entry/read", "entry/query", "record/content", "record/contents",
     },
 }  # fmt: skip
+QUESTIONS = ("search", "count", "windows", "tag_keys", "field_keys", "tag_values", "latest_time")
+CHANGES = ("update", "remove", "clear")
+NEEDS[ANY] |= {f"measurements/{name}" for name in (*QUESTIONS, "names", "has")} | {"snapshot/measurements"}
+NEEDS[READ] |= {f"{kind}/{name}" for name in QUESTIONS for kind in ("measurement", "measurementview")}
+NEEDS[WRITE] |= {f"measurement/{name}" for name in CHANGES} | {"measurements/insert"}
+NEEDS[FULL] |= {f"measurements/{name}" for name in (*CHANGES, "replace_all")}
 NEED = {name: need for need, names in NEEDS.items() for name in names}
 
 POINTS = bytes(arrow.encode(arrow.POINTS, [[10, 11], [1.0, 2.0]]))  # type: ignore[list-item]
@@ -99,7 +109,8 @@ class NativeGrounds(Grounds):
 
     def content(self) -> Any:
         rows = [(row, self.db.streams.get(row.uuid).version) for row in self.db.streams.rows()]
-        return super().content(), rows, [pin.name for pin in self.db.snapshots()]
+        points = [repr((p.time, p.measurement, p.tags, p.fields)) for p in self.db.measurements.search()]
+        return super().content(), rows, points, [pin.name for pin in self.db.snapshots()]
 
     def furnish(self) -> None:
         """The same small world before every request."""
@@ -115,6 +126,8 @@ class NativeGrounds(Grounds):
         db.streams.create(ELSEWHERE, "s").insert([1], [1.0])
         self.stream = db.streams.create(f"{HERE}/x", "s")
         self.stream.insert([1, 2, 3], [1.0, 2.0, 3.0])
+        secret = [lamina.Point(measurement=ELSEWHERE, tags={"secret": "secret"}, fields={"secret": 1})]
+        db.measurements.replace_all([*secret, lamina.Point(measurement=HERE, tags={"t": "x"}, fields={"f": 1.0})])
         db.snapshot("kept").close()
         for owner in RIGHTS:
             for id in [id for id, held in self.native.handles._held.items() if held.owner == owner.replace(" ", "-")]:
@@ -159,6 +172,7 @@ class NativeGrounds(Grounds):
 
 RANGE, WINDOWS = {"start": 0, "end": 10}, {"start": 0, "end": 10, "width": 2, "depth": 0}
 SELECTION = {"start": None, "stop": None, "when": None, "strict": False}
+COLUMNS = {**SELECTION, "contents": True, "labels": None, "batch_bytes": 1000}
 FILTER = {"collection": None, "prefix": False, "tags": None, "annotations": None}
 NEW = bytes(arrow.encode(arrow.NEW, [[7], [2], [0], [0]]))  # type: ignore[list-item]
 
@@ -189,6 +203,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "buckets/get": {"name": HERE}, "buckets/find": {"name": HERE}, "buckets/update": {"settings": {"quota_size": 9}},
     "buckets/rename": {"old": HERE, "new": "fresh"}, "buckets/remove": {"name": HERE},
     "bucket/has_entry": {"name": "e"}, "bucket/query": {"entries": None, **SELECTION},
+    "bucket/batches": {"entries": None, **COLUMNS}, "entry/batches": COLUMNS, "entryview/batches": COLUMNS,
     "bucket/ensure_entries": {"names": ["f"]}, "bucket/remove_entry": {"name": "e"},
     "bucket/rename_entry": {"old": "e", "new": "f"}, "bucket/update_labels": {"updates": [["e", 1, {"a": "b"}]]},
     "bucket/remove_records": {"records": [["e", 1]]},
@@ -197,7 +212,25 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "entry/remove_range": SELECTION, "entry/read": {"time": 1}, "entry/query": SELECTION,
 }  # fmt: skip
 
+GROUPS, PARTS = encode_groups([Grouped(HERE, batch_of_points([lamina.Point(fields={"f": 2})], 5), np.arange(1))])
+INSERTED = b"".join(PARTS)
+ASKED = {"query": [">", "fields", ["f"], 0.5], "start": None, "end": None}
+for kind in ("measurements", "measurement", "measurementview"):
+    named = {} if kind == "measurements" else {"name": HERE}
+    ARGUMENTS |= {f"{kind}/{name}": dict(named) for name in (*QUESTIONS, *CHANGES)}
+    ARGUMENTS[f"{kind}/search"] |= {**ASKED, "order": "time", "limit": None}
+    ARGUMENTS[f"{kind}/count"] |= ASKED
+    ARGUMENTS[f"{kind}/remove"] |= ASKED
+    ARGUMENTS[f"{kind}/windows"] |= {"field": "f", "start": None, "end": None, "width": 10**9, "by": ["t"]}
+    ARGUMENTS[f"{kind}/tag_values"] |= {"keys": None}
+    ARGUMENTS[f"{kind}/update"] |= {"query": ASKED["query"], "time": None, "measurement": None, "tags": {"t": "y"},
+                                    "fields": None, "unset_tags": [], "unset_fields": []}  # fmt: skip
+ARGUMENTS |= {"measurements/has": {"name": HERE}, "measurements/insert": {"groups": GROUPS},
+              "measurements/replace_all": {"groups": GROUPS}}  # fmt: skip
+
 PAYLOADS = {
+    "measurements/insert": INSERTED,
+    "measurements/replace_all": INSERTED,
     "stream/insert": POINTS,
     "streams/insert_many": POINTS,
     "entry/write": b"xy",
@@ -251,6 +284,7 @@ def test_every_call_has_a_method_and_stands_here_with_the_right_it_declares():
 def test_every_call_does_what_the_token_allows_and_nothing_else(grounds, name, caplog):
     caplog.set_level(logging.DEBUG, logger="lamina")
     told = []
+    call_of = name.partition("/")[0]  # questions to all measurements show each what is its own
     for who in (*STRANGERS, *MAY):
         grounds.furnish()
         arguments, payload = request_of(grounds, who if who in MAY else "full", name)
@@ -259,7 +293,9 @@ def test_every_call_does_what_the_token_allows_and_nothing_else(grounds, name, c
         told.append(str(answer))
         if NEED[name] in MAY.get(who, ()):
             assert answer.status == 200, f"{who}: {answer}"
-            assert b"secret" not in answer.body or who == "full"
+            assert (
+                b"secret" not in answer.body or who == "full" or (who, call_of) == ("reader elsewhere", "measurements")
+            )
         else:
             assert answer.status in ((403, 410) if who in MAY else (401,)), f"{who}: {answer}"
             assert grounds.content() == before, f"{who}: the refused call changed something"
@@ -409,7 +445,7 @@ PAYLOADS_WRONG = [
 
 
 @pytest.mark.parametrize("payload", PAYLOADS_WRONG, ids=len)
-@pytest.mark.parametrize("name", ["stream/insert", "streams/insert_many", "entry/write_many"])
+@pytest.mark.parametrize("name", ["stream/insert", "streams/insert_many", "entry/write_many", "measurements/insert"])
 def test_payloads_that_are_none_are_refused_and_nothing_is_stored(grounds, name, payload):
     grounds.furnish()
     arguments, _ = request_of(grounds, "full", name)

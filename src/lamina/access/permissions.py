@@ -5,6 +5,7 @@
     $streams, $points           every stream, every measurement
     $streams/<prefix>*          collections that start with the prefix (a plain string prefix)
     $streams/<collection>       that collection
+    $points/<prefix>*, <name>   measurements, likewise
     $<other>                    a system bucket, by its exact name
 
 Writing does not include reading. Full access includes everything.
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple
 
 from lamina.errors import InvalidArgument
 
-STREAMS = "$streams"
+STREAMS, POINTS = "$streams", "$points"
 
 ENTRY_LIMIT = 1024
 """Entries of one list, and bytes of one entry: a bucket has at most 1,024 bytes, a collection 255."""
@@ -97,15 +98,24 @@ def covers_bucket(entries: Sequence[str], bucket: str) -> bool:
 
 def covers_collection(entries: Sequence[str], collection: str) -> bool:
     """Whether one of the entries covers the streams of a collection."""
+    return _covers(entries, STREAMS, collection)
+
+
+def covers_measurement(entries: Sequence[str], name: str) -> bool:
+    """Whether one of the entries covers the points of a measurement."""
+    return _covers(entries, POINTS, name)
+
+
+def _covers(entries: Sequence[str], wanted: str, name: str) -> bool:
     for entry in entries:
-        if entry == STREAMS:
+        if entry == wanted:
             return True
         kind, slash, pattern = entry.partition("/")
-        if kind != STREAMS or not slash:
+        if kind != wanted or not slash:
             continue
         if pattern.endswith("*"):
-            if collection.startswith(pattern[:-1]):
+            if name.startswith(pattern[:-1]):
                 return True
-        elif collection == pattern:
+        elif name == pattern:
             return True
     return False

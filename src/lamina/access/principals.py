@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from lamina.access.permissions import Permissions, covers_bucket, covers_collection
+from lamina.access.permissions import Permissions, covers_bucket, covers_collection, covers_measurement
 from lamina.errors import PermissionDenied
 
 
@@ -25,6 +25,14 @@ class Principal(NamedTuple):
     def may_write_stream(self, collection: str) -> bool:
         """Create, insert, delete, flush, set tags and annotations; not obliterate, which needs full access."""
         return self.full_access or covers_collection(self.permissions.write, collection)
+
+    def may_read_points(self, measurement: str) -> bool:
+        """Read the points of a measurement, and see its name in listings."""
+        return self.full_access or covers_measurement(self.permissions.read, measurement)
+
+    def may_write_points(self, measurement: str) -> bool:
+        """Insert, update and remove points. Does not include reading."""
+        return self.full_access or covers_measurement(self.permissions.write, measurement)
 
     def may_read_bucket(self, bucket: str) -> bool:
         """See the bucket in listings, read its settings, entries and records, make links to them."""

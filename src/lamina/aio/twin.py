@@ -7,16 +7,29 @@ and nothing else, and what is a property there costs a look-up.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any, ClassVar
 
 from lamina.errors import Closed
-from lamina.remote import bucket, buckets, database, entry, record, snapshot, stream, streams, subscription
+from lamina.remote import (
+    bucket,
+    buckets,
+    database,
+    entry,
+    measurements,
+    record,
+    selection,
+    snapshot,
+    stream,
+    streams,
+    subscription,
+)
 
 AT_ONCE = {"check_open", "closed", "entry"}
 """Members that neither look anything up nor wait."""
@@ -24,7 +37,7 @@ AT_ONCE = {"check_open", "closed", "entry"}
 RENAMED = {"__len__": "length", "__contains__": "has"}
 """What Python cannot await under its own name."""
 
-LARGE = ("Samples", "Summaries", "memoryview")
+LARGE = ("Samples", "Summaries", "RecordBatch", "memoryview")
 """What an iteration may give of which one alone is a portion; of others many come from a thread together."""
 
 MOST = 512
@@ -67,7 +80,7 @@ class Twin:
 
     def __init_subclass__(cls, of: type[Any]) -> None:
         cls.of = of
-        for name, member in vars(of).items():
+        for name, member in members(of).items():
             made = _member(name, member)
             name = RENAMED.get(name, name)
             if made is not None and name not in vars(cls):
@@ -101,6 +114,16 @@ TWINS: dict[str, type[Twin]] = {}
 """By name of the native class, of which there are two: one on a directory, one on a server."""
 
 
+def members(kind: type[Any]) -> dict[str, Any]:
+    """Of a native class, with those that it shares with others."""
+    return {
+        name: member
+        for base in reversed(kind.__mro__)
+        if base.__module__.startswith("lamina.")
+        for name, member in vars(base).items()
+    }
+
+
 def _member(name: str, member: Any) -> Any:
     """What stands for a member of a native class; None for what needs nothing."""
     if name in RENAMED or name == "__getitem__":
@@ -113,6 +136,8 @@ def _member(name: str, member: Any) -> Any:
         return None
     if name in AT_ONCE:
         return _now(member)
+    if gives(member) == "Selection":
+        return _selecting(member)
     return _iteration(member) if gives(member).startswith("Iterator[") else _method(member)
 
 
@@ -143,6 +168,17 @@ def _now(function: Any) -> Any:
     return call
 
 
+def _selecting(function: Any) -> Any:
+    name = function.__name__
+
+    @functools.wraps(function)
+    def select(self: Twin, *arguments: Any, **named: Any) -> Selection:
+        method = functools.partial(getattr(self._native, name), *map(native, arguments))
+        return Selection(_Later(functools.partial(method, **{k: native(v) for k, v in named.items()})), self._threads)
+
+    return select
+
+
 def _at_once(name: str) -> Callable[[Twin], Any]:
     return lambda self: twin(getattr(self._native, name), self._threads)
 
@@ -161,19 +197,26 @@ def _iteration(function: Any) -> Any:
     async def iterate(self: Twin, *arguments: Any, **named: Any) -> AsyncIterator[Any]:
         threads, method = self._threads, getattr(self._native, name)
         found: Iterator[Any] = await threads.run(method, *map(native, arguments), **named)
-        some, count = [_END], 1
-        try:
-            while some:
-                some = await threads.run(_take, found, count)
-                for value in some:
-                    yield twin(value, threads)
-                count = min(2 * count, most)
-        finally:
-            close = getattr(found, "close", None)
-            if close is not None:
-                await threads.run(close)
+        async with contextlib.aclosing(_drawn(threads, found, most)) as values:
+            async for value in values:
+                yield value
 
     return iterate
+
+
+async def _drawn(threads: Threads, found: Iterator[Any], most: int) -> AsyncGenerator[Any, None]:
+    """What a native iteration gives, ever more of it at a time; closed in the end."""
+    some, count = [_END], 1
+    try:
+        while some:
+            some = await threads.run(_take, found, count)
+            for value in some:
+                yield twin(value, threads)
+            count = min(2 * count, most)
+    finally:
+        close = getattr(found, "close", None)
+        if close is not None:
+            await threads.run(close)
 
 
 def _take(found: Iterator[Any], count: int) -> list[Any]:
@@ -264,6 +307,60 @@ class Entry(Twin, of=entry.Entry):
 
 
 class Record(Twin, of=record.Record):
+    __slots__ = ()
+
+
+class _Later:
+    """A native query that is asked, on the thread that uses it, when something of it is wanted."""
+
+    def __init__(self, ask: Callable[[], Any]) -> None:
+        self._ask = ask
+        self._found: Any = None
+
+    def _selection(self) -> Any:
+        if self._found is None:
+            self._found = self._ask()
+        return self._found
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *arguments, **named: getattr(self._selection(), name)(*arguments, **named)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._selection())
+
+    def close(self) -> None:
+        if self._found is not None:
+            self._found.close()
+
+
+class Selection(Twin, of=selection.Selection):
+    """`async for record in entry.query(...)`, or all of it as columns: `await entry.query(...).to_arrow()`. The query
+    is asked when the first of it is awaited."""
+
+    __slots__ = ()
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        async with contextlib.aclosing(_drawn(self._threads, self._native, MOST)) as records:
+            async for record in records:
+                yield record
+
+
+class Measurements(Twin, of=measurements.Measurements):
+    __slots__ = ()
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        for name in await self.list():
+            yield name
+
+
+class Measurement(Twin, of=measurements.Measurement):
+    __slots__ = ()
+
+
+class MeasurementView(Twin, of=measurements.MeasurementView):
     __slots__ = ()
 
 

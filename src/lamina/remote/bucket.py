@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lamina.engine.records.settings import BucketInfo, BucketSettings, EntryInfo
 from lamina.errors import LaminaError, NotFound
 from lamina.remote.entry import Entry
-from lamina.remote.record import Record, Source, records, selection
+from lamina.remote.record import Source, selection
+from lamina.remote.selection import Selection
 from lamina.time import TimeLike
 
 if TYPE_CHECKING:
@@ -117,12 +118,12 @@ class Bucket:
         *,
         when: Mapping[str, Any] | str | None = None,
         strict: bool = False,
-    ) -> Iterator[Record]:
+    ) -> Selection:
         """Records of several entries, merged by time, then name: names and patterns (`line-*`, `**/camera`, `!test`),
         None or [] all. As `lamina.Bucket.query`."""
         source = Source(self._link, "bucket", {"bucket": self._place}, self.name, self._contents)
         wanted = None if entries is None else list(entries)
-        return records(source, "query", entries=wanted, **selection(start, stop, when, strict))
+        return Selection(source, entries=wanted, **selection(start, stop, when, strict))
 
     # -- changing ------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lamina.catalog.rows import PinRow
@@ -14,15 +15,16 @@ from lamina.storage.log import Damage
 
 if TYPE_CHECKING:
     from lamina.remote.link import Link
+    from lamina.remote.measurements import Measurements
 
 
 class Database:
     """What `lamina.connect` gives; a context manager that closes it. Thread-safe.
 
-    As `lamina.Database`: `streams` and `buckets` hold the data. `path` is the URL, `id` the 16 random bytes of the
-    directory. What concerns the whole of it needs a token with full access. Every method raises Closed after `close()`,
-    and in a forked child; Unavailable where the server does not answer; OutcomeUnknown where the connection broke after
-    a change was asked for; PermissionDenied.
+    As `lamina.Database`: `streams`, `buckets` and `measurements` hold the data. `path` is the URL, `id` the 16 random
+    bytes of the directory. What concerns the whole of it needs a token with full access. Every method raises Closed
+    after `close()`, and in a forked child; Unavailable where the server does not answer; OutcomeUnknown where the
+    connection broke after a change was asked for; PermissionDenied.
     """
 
     def __init__(self, link: Link, id: bytes) -> None:
@@ -31,6 +33,13 @@ class Database:
         self.id = id
         self.streams = Streams(self)
         self.buckets = Buckets(self)
+
+    @cached_property
+    def measurements(self) -> Measurements:
+        """Points, by measurement."""
+        from lamina.remote.measurements import Measurements  # of which programs without points load nothing
+
+        return Measurements(self._link)
 
     def flush(self) -> None:
         """Put everything unflushed into segments now. Never needed for durability or visibility. Full access."""

@@ -21,6 +21,7 @@ from lamina.engine.records.arguments import (
 from lamina.engine.records.settings import EntryInfo
 from lamina.errors import InvalidArgument, LaminaError
 from lamina.remote.record import Record, Source, records, selection
+from lamina.remote.selection import Selection
 from lamina.storage.files import Buffer
 from lamina.time import TimeLike, to_us
 
@@ -137,10 +138,10 @@ class Entry:
         *,
         when: Mapping[str, Any] | str | None = None,
         strict: bool = False,
-    ) -> Iterator[Record]:
+    ) -> Selection:
         """Records with start <= time < stop (None: all) in ascending time, as they are now; contents are fetched when
         asked for. As `lamina.Entry.query`."""
-        return records(self._source, "query", **selection(start, stop, when, strict))
+        return Selection(self._source, **selection(start, stop, when, strict))
 
 
 def _exactly(pieces: Iterable[Buffer], size: int) -> Iterator[Buffer]:

@@ -72,8 +72,10 @@ class Record:
             return self._page.content(self._place)
         return b"".join(self.chunks())
 
-    def chunks(self, start: int = 0, stop: int | None = None) -> Iterator[memoryview]:
-        """Bytes [start, stop) of the content in parts, as they arrive. A connection that breaks is made good once."""
+    def chunks(self, start: int = 0, stop: int | None = None, into: memoryview | None = None) -> Iterator[memoryview]:
+        """Bytes [start, stop) of the content in parts, as they arrive. A connection that breaks is made good once.
+
+        `into` is for records of a directory: here parts lie where they came in."""
         end = self.size if stop is None else min(stop, self.size)
         done = start
         for again in (True, False):
@@ -144,10 +146,11 @@ class _Page:
 def records(source: Source, method: str, **arguments: Any) -> Iterator[Record]:
     """What a call gives; it is made now, and read on while iterating."""
     portions = source.link.call(f"{source.asked}/{method}", **source.place, **arguments)
-    return (record for portion in portions for record in _page(source, *portion))
+    return (record for portion in portions for record in page(source, *portion))
 
 
-def _page(source: Source, told: memoryview, columns: memoryview) -> Iterator[Record]:
+def page(source: Source, told: memoryview, columns: memoryview) -> Iterator[Record]:
+    """The records of one portion."""
     from lamina.wire import arrow
 
     head = json.loads(bytes(told))

@@ -8,11 +8,13 @@ from uuid import UUID
 
 from lamina.errors import Closed, InvalidArgument
 from lamina.remote.record import Record, Source, records, selection
+from lamina.remote.selection import Selection
 from lamina.remote.stream import Stream, StreamView
 from lamina.time import TimeLike, to_us
 
 if TYPE_CHECKING:
     from lamina.remote.database import Database
+    from lamina.remote.measurements import MeasurementView
 
 
 class Snapshot:
@@ -43,6 +45,18 @@ class Snapshot:
     def bucket(self, name: str) -> BucketView:
         """A bucket of records as it was, also one that was removed since. Raises NotFound, Closed."""
         return BucketView(self, *self._link.call("snapshot/bucket", snapshot=self._check(), name=name))
+
+    def measurement(self, name: str) -> MeasurementView:
+        """The points of a measurement as they were; empty if there were none. Raises Closed."""
+        from lamina.remote.measurements import MeasurementView
+
+        self._check()
+        return MeasurementView(self._link, self._check, name)
+
+    def measurements(self) -> list[str]:
+        """Names of the measurements that held points, in alphabetical order. Raises Closed."""
+        found: list[str] = self._link.call("snapshot/measurements", snapshot=self._check())
+        return found
 
     def streams(self) -> Iterator[Stream]:
         """Every stream there is now; lazy."""
@@ -120,10 +134,10 @@ class EntryView:
         *,
         when: Mapping[str, Any] | str | None = None,
         strict: bool = False,
-    ) -> Iterator[Record]:
+    ) -> Selection:
         """See `Entry.query`. Raises InvalidArgument, Closed; while iterating Corrupt."""
         self._snapshot._check()
-        return records(self._source, "query", **selection(start, stop, when, strict))
+        return Selection(self._source, **selection(start, stop, when, strict))
 
     def __repr__(self) -> str:
         return f"<lamina.remote.EntryView {self._source.bucket}/{self.name} seq={self._snapshot.seq}>"

@@ -173,6 +173,7 @@ except lamina.LaminaError:
         "lamina.catalog.rows",
         "lamina.engine.records",
         "lamina.engine.records.arguments",
+        "lamina.engine.records.selection",
         "lamina.engine.records.settings",
     }
     assert not modules & {"uvicorn", "grpc", "msgspec", "duckdb", "pcodec"}

@@ -42,9 +42,13 @@ FOUND = schema_of(
 NEW = schema_of(time=pa.uint64(), size=pa.uint64(), labels=pa.uint32(), type=pa.uint32())
 """Records to be written, likewise; their contents follow."""
 
+I4 = pa.int32()
+"""Codes of a dictionary column, whose texts are in JSON beside it."""
+
 _DTYPES: dict[Any, np.dtype[Any]] = {
     TIME: np.dtype(np.int64), F8: np.dtype(np.float64), pa.uint64(): np.dtype(np.uint64),
-    pa.uint32(): np.dtype(np.uint32),
+    pa.uint32(): np.dtype(np.uint32), I4: np.dtype(np.int32),
+    pa.int64(): np.dtype(np.int64),
 }  # fmt: skip
 
 

@@ -56,6 +56,9 @@ OBJECTS: dict[str, tuple[Parameter, ...]] = {
     "bucket": _parameters(bucket=k.BUCKET),
     "entry": _parameters(bucket=k.BUCKET, entry=k.TEXT),
     "record": _parameters(bucket=k.BUCKET),
+    "measurements": (),
+    "measurement": _parameters(name=k.TEXT),
+    "measurementview": _parameters(snapshot=k.HANDLE, name=k.TEXT),
     "bucketview": _parameters(bucketview=k.HANDLE),
     "entryview": _parameters(entryview=k.HANDLE),
 }
@@ -63,7 +66,13 @@ OBJECTS: dict[str, tuple[Parameter, ...]] = {
 
 CALLS: dict[str, Call] = {}
 
-_SLOW = {"database/flush", "database/compact", "buckets/remove", "bucket/remove_entry", "entry/remove_range"}
+_SLOW = {
+    "database/flush",
+    "database/compact",
+    "buckets/remove",
+    "bucket/remove_entry",
+    "entry/remove_range",
+}
 
 
 def _call(name: str, right: Right, result: Result, body: Body = "none", /, **kinds: Kind) -> None:
@@ -78,6 +87,7 @@ def _ask(name: str, right: Right, result: Result, /, **kinds: Kind) -> None:
 
 _RANGE = {"start": k.INT, "end": k.INT}
 _SELECTION = {"start": k.OPTIONAL_INT, "stop": k.OPTIONAL_INT, "when": k.CONDITION, "strict": k.FLAG}
+_COLUMNS = {"contents": k.FLAG, "labels": k.OPTIONAL_TEXTS, "batch_bytes": k.INT}
 _FILTER = {
     "collection": k.OPTIONAL_TEXT,
     "prefix": k.FLAG,
@@ -151,6 +161,7 @@ _call("bucketview/entries", "read", r.HANDLES)
 _call("bucketview/entry", "read", r.HANDLE, name=k.TEXT)
 _ask("entryview/read", "read", r.RECORDS, time=k.OPTIONAL_INT)
 _ask("entryview/query", "read", r.RECORDS, **_SELECTION)
+_ask("entryview/batches", "read", r.BATCHES, **_SELECTION, **_COLUMNS)
 _ask("entryview/content", "read", r.CONTENT, mark=k.MARK, start=k.INT, stop=k.OPTIONAL_INT)
 _ask("entryview/contents", "read", r.CONTENTS, marks=k.MARKS)
 
@@ -175,6 +186,7 @@ _ask("bucket/settings", "read", r.SETTINGS)
 _ask("bucket/info", "read", r.BUCKET_INFO)
 _ask("bucket/entry_infos", "read", r.ENTRY_INFOS)
 _ask("bucket/query", "read", r.RECORDS, entries=k.OPTIONAL_TEXTS, **_SELECTION)
+_ask("bucket/batches", "read", r.BATCHES, entries=k.OPTIONAL_TEXTS, **_SELECTION, **_COLUMNS)
 _call("bucket/ensure_entries", "write", r.NOTHING, names=k.TEXTS)
 _call("bucket/remove_entry", "write", r.NOTHING, name=k.TEXT)
 _call("bucket/rename_entry", "write", r.NOTHING, old=k.TEXT, new=k.TEXT)
@@ -192,6 +204,39 @@ _call(
 _call("entry/remove_range", "write", r.NUMBER, **_SELECTION)
 _ask("entry/read", "read", r.RECORDS, time=k.OPTIONAL_INT)
 _ask("entry/query", "read", r.RECORDS, **_SELECTION)
+_ask("entry/batches", "read", r.BATCHES, **_SELECTION, **_COLUMNS)
 
 _ask("record/content", "read", r.CONTENT, mark=k.MARK, start=k.INT, stop=k.OPTIONAL_INT)
 _ask("record/contents", "read", r.CONTENTS, marks=k.MARKS)
+
+_ASKED = {"query": k.OPTIONAL_QUERY, "start": k.OPTIONAL_INT, "end": k.OPTIONAL_INT}
+_CHANGE = {
+    "query": k.OPTIONAL_QUERY, "time": k.OPTIONAL_INT, "measurement": k.OPTIONAL_TEXT, "tags": k.OPTIONAL_FILTERS,
+    "fields": k.OPTIONAL_MEMBERS, "unset_tags": k.TEXTS, "unset_fields": k.TEXTS,
+}  # fmt: skip
+
+for _object, _reader, _writer in (
+    ("measurements", "list", "full"),
+    ("measurement", "read", "write"),
+    ("measurementview", "read", None),
+):
+    _ask(f"{_object}/search", _reader, r.POINTS, **_ASKED, order=k.SCALAR, limit=k.SCALAR)  # type: ignore[arg-type]
+    _ask(f"{_object}/count", _reader, r.NUMBER, **_ASKED)  # type: ignore[arg-type]
+    _ask(
+        f"{_object}/windows", _reader, r.WINDOWS, field=k.TEXT, start=k.OPTIONAL_INT, end=k.OPTIONAL_INT, width=k.INT,  # type: ignore[arg-type]
+        by=k.TEXTS,
+    )  # fmt: skip
+    _ask(f"{_object}/tag_keys", _reader, r.TEXTS)  # type: ignore[arg-type]
+    _ask(f"{_object}/field_keys", _reader, r.TEXTS)  # type: ignore[arg-type]
+    _ask(f"{_object}/tag_values", _reader, r.PLAIN, keys=k.OPTIONAL_TEXTS)  # type: ignore[arg-type]
+    _ask(f"{_object}/latest_time", _reader, r.optional(r.NUMBER))  # type: ignore[arg-type]
+    if _writer is not None:
+        _call(f"{_object}/update", _writer, r.NUMBER, **_CHANGE)  # type: ignore[arg-type]
+        _call(f"{_object}/remove", _writer, r.NUMBER, **_ASKED)  # type: ignore[arg-type]
+        _call(f"{_object}/clear", _writer, r.NUMBER)  # type: ignore[arg-type]
+
+_ask("measurements/names", "list", r.TEXTS)
+_ask("measurements/has", "list", r.FLAG, name=k.TEXT)
+_call("measurements/insert", "write", r.NUMBER, "columns", groups=k.GROUPS)
+_call("measurements/replace_all", "full", r.NUMBER, "columns", groups=k.GROUPS)
+_ask("snapshot/measurements", "list", r.TEXTS)

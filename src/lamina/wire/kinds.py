@@ -101,6 +101,18 @@ def _mark(value: Any) -> tuple[int, int, int, int]:
     return tuple(value)
 
 
+def _groups(value: Any) -> list[tuple[str, int, int]]:
+    if type(value) is not list or any(type(item) is not list or len(item) != 3 for item in value):
+        raise ValueError
+    return [(_of(str)(name), _of(int)(points), _of(int)(size)) for name, points, size in value]
+
+
+def _query(value: Any) -> Any:
+    from lamina.wire.queries import query_of
+
+    return query_of(value)
+
+
 MOST_MAIL = 65_536
 """Undelivered inserts that a server keeps for one subscription."""
 
@@ -130,6 +142,9 @@ CONDITION = Kind("condition", "a condition as an object, or null", _of(dict, typ
 CAPACITY = Kind("int", f"a whole number from 0 to {MOST_MAIL}", _capacity)
 LABEL_CHANGES = Kind("[[entry, time, labels]]", "a list of [entry, time, labels]", _changes)
 PLACES = Kind("[[entry, time]]", "a list of [entry, time]", _places)
+GROUPS = Kind("[[measurement, points, bytes]]", "a list of [measurement, points, bytes]", _groups)
+QUERY = Kind("query", "a query of points as a tree of lists, of 200 tests at most", _query)
+OPTIONAL_QUERY = _or_null(QUERY)
 OPTIONAL_INT, OPTIONAL_TEXT, OPTIONAL_UUID = _or_null(INT), _or_null(TEXT), _or_null(UUID_KIND)
 OPTIONAL_TEXTS, OPTIONAL_SECONDS = _or_null(TEXTS), _or_null(SECONDS)
 OPTIONAL_TEXTS_BY_NAME, OPTIONAL_FILTERS, OPTIONAL_MEMBERS = (

@@ -12,9 +12,11 @@ from lamina.engine.records.settings import BucketInfo, BucketSettings, EntryInfo
 from lamina.errors import LaminaError
 from lamina.wire import failures
 
-Form = Literal["json", "columns", "content", "items", "chunks", "records", "contents", "mail"]
+Form = Literal[
+    "json", "columns", "content", "items", "chunks", "records", "contents", "batches", "points", "windows", "mail"
+]
 """Of the answer: JSON; columns; bytes; or frames: with lists of JSON values, with columns, with rows of records, with
-contents, with inserts."""
+contents, with records as columns, with points, with a table of windows, with inserts."""
 
 
 class Result(NamedTuple):
@@ -103,4 +105,7 @@ SAMPLES, SUMMARIES, RANGES = whole(Samples), whole(Summaries), whole(Ranges)
 RECORDS = Result("Record ...", "records")
 CONTENT = Result("bytes", "content")
 CONTENTS = Result("bytes or error ...", "contents")
+BATCHES = Result("RecordBatch ...", "batches")
+POINTS = Result("Point ...", "points")
+WINDOWS = Result("WindowTable", "windows")
 MAIL = Result("(uuid, Samples) ...", "mail")

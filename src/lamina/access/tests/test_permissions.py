@@ -41,6 +41,25 @@ def test_entries_cover_collections(entry, collection, covered):
     assert writer.may_write_stream(collection) is covered
 
 
+@pytest.mark.parametrize(
+    ("entry", "measurement", "covered"),
+    [
+        ("$points", "plant", True),
+        ("$points/plant*", "plant-3", True),
+        ("$points/plant", "plant-3", False),
+        ("$points/plant", "plant", True),
+        ("$points*", "plant", False),
+        ("$streams", "plant", False),
+        ("*", "plant", False),
+        ("plant", "plant", False),
+    ],
+)
+def test_entries_cover_measurements(entry, measurement, covered):
+    assert Principal("r", Permissions(read=(entry,))).may_read_points(measurement) is covered
+    assert Principal("w", Permissions(write=(entry,))).may_write_points(measurement) is covered
+    assert not Principal("w", Permissions(write=(entry,))).may_read_points(measurement)
+
+
 def test_writing_does_not_include_reading_nor_the_reverse():
     assert not Principal("w", Permissions(write=("$streams",))).may_read_stream("a")
     assert not Principal("r", Permissions(read=("$streams",))).may_write_stream("a")

@@ -73,6 +73,12 @@ class Measurements(Writing):
 
         return write.replace_all(self._store, groups_of(points, self._store.clock.wall_us(), tags, time))
 
+    def replace_all_groups(self, groups: Sequence[Grouped]) -> int:
+        """As `replace_all`, of columns that somebody made already, as `insert_groups` takes them."""
+        from lamina.engine.points import write
+
+        return write.replace_all(self._store, groups)
+
     def _slots(self) -> list[MeasurementSlot]:  # type: ignore[valid-type]  # `list` is a method here
         self._store.check_open()
         return self._store.all()

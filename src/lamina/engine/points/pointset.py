@@ -75,6 +75,12 @@ class PointSet:
             self._release()
         return loaded
 
+    def _selections(self) -> list[tuple[str, Selection]]:
+        """What was found of each measurement, less what is beyond the limit, in no order."""
+        whole = self._n == sum(part.found.n for part in self._parts)
+        found = [part.found for part in self._parts] if whole else self._in_order()[0]
+        return list(zip([part.measurement for part in self._parts], found, strict=True))
+
     def _in_order(self) -> tuple[list[Selection], NDArray[np.intp]]:
         """What was found of each part, less what is beyond the limit, and the order of all of it."""
         parts = [part.found for part in self._parts]

@@ -130,7 +130,7 @@ def _rows(
     table = [
         (
             size,
-            bucket.described_length(labels, type),
+            bucket._described_length(labels, type),
             set_ids.setdefault(labels, len(set_ids)),
             type_ids.setdefault(type, len(type_ids)),
         )

@@ -253,7 +253,7 @@ class Bucket:
             self._described[key] = found
         return found
 
-    def described_length(self, labels: LabelSet, content_type: str) -> int:
+    def _described_length(self, labels: LabelSet, content_type: str) -> int:
         """Bytes that the contract counts for these. Raises InvalidArgument above the limits."""
         return self._describe(labels, content_type)[0]
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lamina.engine.records.ranges import Placed, Ranges
 from lamina.engine.records.record import Origin, Record, materialize
 from lamina.engine.records.recordbatch import RecordBatch
+from lamina.errors import TooBig
 from lamina.records.labels import LabelColumn
 from lamina.records.source import Batch, stack
 from lamina.storage.files import Buffer
@@ -127,6 +128,14 @@ class Columns:
             return LabelColumn(parts[0].codes.astype(np.int32, copy=False), parts[0].values)
         column = stack(parts, lengths)
         return LabelColumn(self._ordered(column.codes), column.values)
+
+    def check(self, longest: int) -> None:
+        """Raises TooBig if a content has more bytes."""
+        size = int(self._sizes.max())
+        if size > longest:
+            raise TooBig(
+                f"a content of {size} bytes: batches carry contents of {longest} at most, iterate over the records"
+            )
 
     def batches(self, contents: bool, batch_bytes: int) -> Iterator[RecordBatch]:
         """Of up to so many bytes of contents each, or one record. Raises as `Ranges.read`."""

@@ -49,7 +49,58 @@ class Runs(Protocol):
         ...
 
 
-class Selection(Iterator["Record"]):
+def check_batch_bytes(batch_bytes: int) -> None:
+    """Raises InvalidArgument."""
+    if batch_bytes < 1:
+        raise InvalidArgument(f"batch_bytes {batch_bytes}: expected at least 1")
+
+
+class Columnar:
+    """What a query selects, as columns. Subclasses say how: `_batches`."""
+
+    def _batches(self, contents: bool, labels: Sequence[str] | None, batch_bytes: int) -> Iterator[RecordBatch]:
+        raise NotImplementedError
+
+    def _empty(self, contents: bool, labels: Sequence[str] | None) -> RecordBatch:
+        """What stands for the columns of no records."""
+        raise NotImplementedError
+
+    def batches(
+        self, *, contents: bool = True, labels: Sequence[str] | None = None, batch_bytes: int = BATCH_BYTES
+    ) -> Iterator[RecordBatch]:
+        """The records as columns, some at a time: contents of about `batch_bytes`, at most 16,384 records, one record
+        at least. `labels`: those that become columns, None: all, of which a batch has those that its records or their
+        neighbours have. With `contents=False` no content is read. Raises InvalidArgument; while iterating what
+        iterating over records raises, and what reading a content raises."""
+        check_batch_bytes(batch_bytes)
+        return self._batches(contents, labels, batch_bytes)
+
+    def to_arrow(self, *, contents: bool = True, labels: Sequence[str] | None = None) -> pyarrow.Table:
+        """All of it as a pyarrow.Table, see `RecordBatch.to_arrow`; `contents`, `labels` as of `batches`. Holds all
+        contents in memory; a column of a label is null in batches without it."""
+        from lamina.columns import library
+
+        pa = library("pyarrow", "arrow")
+        tables = [batch.to_arrow() for batch in self.batches(contents=contents, labels=labels)]
+        tables = tables or [self._empty(contents, labels).to_arrow()]
+        return pa.concat_tables(tables, promote_options="default")
+
+    def to_pandas(self, *, contents: bool = True, labels: Sequence[str] | None = None) -> pandas.DataFrame:
+        """All of it as a pandas.DataFrame, see `RecordBatch.to_pandas`; otherwise as `to_arrow`."""
+        return self._whole(contents, labels).to_pandas()
+
+    def to_polars(self, *, contents: bool = True, labels: Sequence[str] | None = None) -> polars.DataFrame:
+        """All of it as a polars.DataFrame, see `RecordBatch.to_polars`; otherwise as `to_arrow`."""
+        return self._whole(contents, labels).to_polars()
+
+    def _whole(self, contents: bool, labels: Sequence[str] | None) -> RecordBatch:
+        from lamina.engine.records.recordbatch import RecordBatch
+
+        parts = list(self.batches(contents=contents, labels=labels))
+        return RecordBatch.concat(parts or [self._empty(contents, labels)])
+
+
+class Selection(Columnar, Iterator["Record"]):
     """What a query selects, once: iterate over it for `Record`s, or take all of it as columns by `batches`,
     `to_arrow`, `to_pandas` or `to_polars`. Records come in ascending time, as they were when the query began.
 
@@ -81,50 +132,25 @@ class Selection(Iterator["Record"]):
         self._records.close()  # type: ignore[attr-defined]
         self._runs.close()
 
-    def batches(
-        self, *, contents: bool = True, labels: Sequence[str] | None = None, batch_bytes: int = BATCH_BYTES
+    def _batches(
+        self, contents: bool, labels: Sequence[str] | None, batch_bytes: int, longest: int | None = None
     ) -> Iterator[RecordBatch]:
-        """The records as columns, some at a time: contents of about `batch_bytes`, at most 16,384 records, one record
-        at least. `labels`: those that become columns, None: all, of which a batch has those that its records or their
-        neighbours have. With `contents=False` no content is read. Raises InvalidArgument; while iterating what
-        iterating over records raises, and what reading a content raises."""
-        if batch_bytes < 1:
-            raise InvalidArgument(f"batch_bytes {batch_bytes}: expected at least 1")
-        return self._batches(contents, labels, batch_bytes)
-
-    def _batches(self, contents: bool, labels: Sequence[str] | None, batch_bytes: int) -> Iterator[RecordBatch]:
+        """`longest`: a content above so many bytes is TooBig before it is read."""
         from lamina.engine.records.runs import columns
 
         try:
             while found := self._runs.next_runs(READ_ROWS):
-                yield from columns(self._runs.store, found, self._chosen(labels)).batches(contents, batch_bytes)
+                rows = columns(self._runs.store, found, self._chosen(labels))
+                if contents and longest is not None:
+                    rows.check(longest)
+                yield from rows.batches(contents, batch_bytes)
         finally:
             self._runs.close()
 
-    def to_arrow(self, *, contents: bool = True, labels: Sequence[str] | None = None) -> pyarrow.Table:
-        """All of it as a pyarrow.Table, see `RecordBatch.to_arrow`; `contents`, `labels` as of `batches`. Holds all
-        contents in memory; a column of a label is null in batches without it."""
-        from lamina.columns import library
+    def _empty(self, contents: bool, labels: Sequence[str] | None) -> RecordBatch:
         from lamina.engine.records.recordbatch import RecordBatch
 
-        pa = library("pyarrow", "arrow")
-        tables = [batch.to_arrow() for batch in self.batches(contents=contents, labels=labels)]
-        tables = tables or [RecordBatch.empty(contents, self._chosen(labels) or ()).to_arrow()]
-        return pa.concat_tables(tables, promote_options="default")
-
-    def to_pandas(self, *, contents: bool = True, labels: Sequence[str] | None = None) -> pandas.DataFrame:
-        """All of it as a pandas.DataFrame, see `RecordBatch.to_pandas`; otherwise as `to_arrow`."""
-        return self._whole(contents, labels).to_pandas()
-
-    def to_polars(self, *, contents: bool = True, labels: Sequence[str] | None = None) -> polars.DataFrame:
-        """All of it as a polars.DataFrame, see `RecordBatch.to_polars`; otherwise as `to_arrow`."""
-        return self._whole(contents, labels).to_polars()
-
-    def _whole(self, contents: bool, labels: Sequence[str] | None) -> RecordBatch:
-        from lamina.engine.records.recordbatch import RecordBatch
-
-        parts = list(self.batches(contents=contents, labels=labels))
-        return RecordBatch.concat(parts or [RecordBatch.empty(contents, self._chosen(labels) or ())])
+        return RecordBatch.empty(contents, self._chosen(labels) or ())
 
     def _chosen(self, labels: Sequence[str] | None) -> list[str] | None:
         """Names of labels that become columns; None: all."""

@@ -13,16 +13,20 @@ import numpy as np
 
 from lamina.catalog.rows import StreamRow
 from lamina.engine.database import Database
+from lamina.engine.points.measurement import Writing
+from lamina.engine.points.reading import Reading
 from lamina.engine.records.bucket import Bucket
 from lamina.engine.records.entry import Entry
+from lamina.engine.records.recordbatch import RecordBatch
 from lamina.engine.records.view import BucketView, EntryView
 from lamina.engine.snapshot import Snapshot
 from lamina.engine.stream import Stream
 from lamina.engine.subscribe import Subscription
 from lamina.engine.view import StreamView
 from lamina.errors import InvalidArgument, LaminaError, Unavailable
-from lamina.faces.native import contents
+from lamina.faces.native import contents, points
 from lamina.faces.native.caller import Caller
+from lamina.faces.native.contents import batches as batches_of
 from lamina.faces.native.mail import Mailbox
 from lamina.wire import arrow
 from lamina.wire.calls import CALLS, Call, Right
@@ -109,6 +113,9 @@ _OBJECTS: dict[str, Callable[[Caller, Right, Arguments], Any]] = {
     "bucket": _bucket,
     "entry": _entry,
     "record": _bucket,
+    "measurements": points.of_all,
+    "measurement": points.of_measurement,
+    "measurementview": points.of_view,
     "bucketview": _part("bucketview"),
     "entryview": _part("entryview"),
 }
@@ -282,6 +289,24 @@ def _of_entryview(method: Method) -> Method:
     return lambda caller, part, entryview, **arguments: method(part.view, **arguments)
 
 
+def _bucket_batches(
+    caller: Caller, bucket: Bucket, contents: bool, labels: Any, batch_bytes: int, **asked: Any
+) -> Iterator[RecordBatch]:
+    return batches_of(caller, bucket.name, bucket.query(**asked), contents, labels, batch_bytes)
+
+
+def _entry_batches(
+    caller: Caller, entry: Entry, contents: bool, labels: Any, batch_bytes: int, **asked: Any
+) -> Iterator[RecordBatch]:
+    return batches_of(caller, entry.bucket.name, entry.query(**asked), contents, labels, batch_bytes)
+
+
+def _view_batches(
+    caller: Caller, part: PartOf, entryview: str, contents: bool, labels: Any, batch_bytes: int, **asked: Any
+) -> Iterator[RecordBatch]:
+    return batches_of(caller, part.bucket, part.view.query(**asked), contents, labels, batch_bytes)
+
+
 def _create_bucket(
     caller: Caller, db: Database, name: str, settings: Any, exist_ok: bool, members: dict[str, Any]
 ) -> Bucket:
@@ -366,6 +391,7 @@ _METHODS: dict[str, Method] = {
     "bucketview/entry": _view_entry,
     "entryview/read": _of_entryview(lambda view, time: iter([view.read(time)])),
     "entryview/query": _of_entryview(EntryView.query),
+    "entryview/batches": _view_batches,
     "entryview/content": contents.of_view,
     "entryview/contents": contents.many_of_view,
     "subscription/add": _follow,
@@ -387,6 +413,7 @@ _METHODS: dict[str, Method] = {
     "bucket/info": _plain(Bucket.info),
     "bucket/entry_infos": _plain(Bucket.entry_infos),
     "bucket/query": _plain(Bucket.query),
+    "bucket/batches": _bucket_batches,
     "bucket/ensure_entries": _plain(Bucket.ensure_entries),
     "bucket/remove_entry": _plain(Bucket.remove_entry),
     "bucket/rename_entry": _plain(Bucket.rename_entry),
@@ -398,9 +425,35 @@ _METHODS: dict[str, Method] = {
     "entry/remove_range": _plain(Entry.remove_range),
     "entry/read": lambda caller, entry, time: iter([entry.read(time)]),
     "entry/query": _plain(Entry.query),
+    "entry/batches": _entry_batches,
     "record/content": contents.of_record,
     "record/contents": contents.many_of_record,
 }
+
+for _object in ("measurements", "measurement", "measurementview"):
+    _METHODS |= {
+        f"{_object}/search": points.search,
+        f"{_object}/count": _plain(Reading.count),
+        f"{_object}/windows": points.windows,
+        f"{_object}/tag_keys": _plain(Reading.tag_keys),
+        f"{_object}/field_keys": _plain(Reading.field_keys),
+        f"{_object}/tag_values": _plain(Reading.tag_values),
+        f"{_object}/latest_time": _plain(Reading.latest_time),
+    }
+for _object in ("measurements", "measurement"):
+    _METHODS |= {
+        f"{_object}/update": points.update,
+        f"{_object}/remove": _plain(Writing.remove),
+        f"{_object}/clear": _plain(Writing.clear),
+    }
+_METHODS |= {
+    "measurements/names": _plain(points.Readable.list),
+    "measurements/has": lambda caller, readable, name: name in readable,
+    "measurements/insert": points.insert,
+    "measurements/replace_all": points.replace_all,
+    "snapshot/measurements": points.names_in,
+}
+
 
 METHODS: dict[str, Method] = {name: _METHODS[name] for name in CALLS}
 """By name of the call; a call without a method, as without a right, does not get as far as being served."""

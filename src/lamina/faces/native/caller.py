@@ -52,6 +52,15 @@ class Caller:
             return read(collection) or write(collection)
         return write(collection) if right == "write" else read(collection)
 
+    # -- points --------------------------------------------------------------------------------------------------
+
+    def check_points(self, measurement: str, right: Right) -> None:
+        """Raises PermissionDenied, whether there is such a measurement or not."""
+        may = self.who.may_write_points if right == "write" else self.who.may_read_points
+        if not may(measurement):
+            what = f"{_access(right)} to measurement {measurement!r}"
+            raise PermissionDenied(f"Token '{self.who.name}' doesn't have {what}")
+
     # -- buckets -------------------------------------------------------------------------------------------------
 
     def check_bucket(self, name: str, right: Right) -> None:

@@ -6,10 +6,14 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from lamina.engine.records.arguments import NewRecord
 from lamina.engine.records.bucket import Bucket
 from lamina.engine.records.entry import Entry
 from lamina.engine.records.record import SMALL, Mark, Record, marked, read_contents
+from lamina.engine.records.recordbatch import RecordBatch
+from lamina.engine.records.selection import Selection, check_batch_bytes
 from lamina.errors import Corrupt, InvalidArgument, LaminaError, NotFound
 from lamina.faces.native.caller import Caller
 from lamina.faces.native.portions import PORTION_BYTES
@@ -18,6 +22,12 @@ from lamina.wire import arrow, failures, frames
 
 RECORDS_LIMIT = 65_536
 """Of one write_many."""
+
+MOST_BATCH = 64 << 20
+"""Contents of one batch of columns, which the server holds; a client that wants larger ones gets these."""
+
+LONGEST_IN_BATCH = 256 << 20
+"""Of one content in it."""
 
 Find = Callable[[Mark], Record]
 
@@ -61,6 +71,38 @@ def write_many(
     stored = [size for size, outcome in zip(sizes, outcomes, strict=True) if outcome is None]
     caller.moved.append(("wrote", entry.bucket.name, entry.name, len(stored), sum(stored)))
     return outcomes
+
+
+# -- out, as columns
+
+
+def batches(
+    caller: Caller, bucket: str, found: Selection, contents: bool, labels: list[str] | None, batch_bytes: int
+) -> Iterator[RecordBatch]:
+    """One batch at least, so that the columns of nothing are known, too."""
+    check_batch_bytes(batch_bytes)
+
+    def told() -> Iterator[RecordBatch]:
+        some = False
+        try:
+            for batch in found._batches(contents, labels, min(batch_bytes, MOST_BATCH), LONGEST_IN_BATCH):
+                some = True
+                if contents:
+                    _note(caller, bucket, batch)
+                yield batch
+            if not some:
+                yield found._empty(contents, labels)
+        finally:
+            found.close()
+
+    return told()
+
+
+def _note(caller: Caller, bucket: str, batch: RecordBatch) -> None:
+    names, codes = batch.entry.values, batch.entry.codes
+    counts, sizes = np.bincount(codes, minlength=len(names)), np.bincount(codes, batch.size, len(names))
+    for i in np.flatnonzero(counts).tolist():
+        caller.moved.append(("read", bucket, names[i], int(counts[i]), int(sizes[i])))
 
 
 # -- out

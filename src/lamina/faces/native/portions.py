@@ -11,7 +11,7 @@ import numpy as np
 
 from lamina.columns import Columns
 from lamina.engine.records.record import Record, mark_of
-from lamina.wire import arrow, frames
+from lamina.wire import arrow, batches, frames
 from lamina.wire.results import Result
 
 PORTION_BYTES = 1 << 20
@@ -31,7 +31,9 @@ def portions(result: Result, found: Iterator[Any]) -> Iterator[Portion]:
         return _items(result, found)
     if result.form == "records":
         return _records(found)
-    assert result.form in ("contents", "mail"), "the others are no iterations"
+    if result.form == "batches":
+        return (batches.encode(batch) for batch in found)
+    assert result.form in ("contents", "points", "windows", "mail"), "the others are no iterations"
     return found
 
 
