@@ -26,7 +26,8 @@ def create(
     name: Annotated[str, typer.Argument(help="Name of the token.")],
     full_access: Annotated[bool, typer.Option("--full-access", help="May do everything.")] = False,
     read: Annotated[
-        list[str] | None, typer.Option(help="May read: $streams, '$streams/<collection>*', a bucket, '*'. Repeatable.")
+        list[str] | None,
+        typer.Option(help="May read: '$streams/<collection>*', '$points/<name>*', a bucket, '*'. Repeatable."),
     ] = None,
     write: Annotated[list[str] | None, typer.Option(help="May write: as --read. Does not include reading.")] = None,
     expires: Annotated[str | None, typer.Option(help="When it ends, ISO 8601; default never.")] = None,
