@@ -109,15 +109,14 @@ def punch_alive() -> Iterator[None]:
 @contextmanager
 def forgotten_directory() -> Iterator[None]:
     """Sections that were evicted whole leave the catalog without a word to a rebuild."""
-    drop = space.drop_evicted
+    leave_out = space._leave_out
 
-    def silent(store: Any, slot: Any) -> set[int]:
-        segments = drop(store, slot)
+    def silent(store: Any, slot: Any, ids: set[int]) -> None:
+        leave_out(store, slot, ids)
         state = slot.state
         if not state.n and not any(section.changed for section in state.sections):
             with store.publish_lock:
                 store.publisher.replace(slot, state, state._replace(needed=0))
-        return segments
 
-    with mock.patch.object(space, "drop_evicted", silent):
+    with mock.patch.object(space, "_leave_out", silent):
         yield
