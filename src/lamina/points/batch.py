@@ -220,12 +220,13 @@ def _tag_set(tags: Any) -> TagSet:
 
 
 def _used(numbers: Numbers, table: Sequence[_T]) -> tuple[Numbers, Sequence[_T]]:
-    """Numbers into a table without the entries that none of them names."""
-    if len(table) == 1 and len(numbers):
-        return numbers, table
-    seen = np.bincount(numbers, minlength=len(table)) > 0
+    """Numbers into a table without the entries that none of them names. A table of its own: that of a tail grows."""
+    size = len(table)
+    if size == 1 and len(numbers):
+        return numbers, table[:1]
+    seen = np.bincount(numbers, minlength=size) > 0
     if seen.all():
-        return numbers, table
+        return numbers, table[:size]
     place = (np.cumsum(seen) - 1).astype(np.int32)
     return place[numbers], [table[number] for number in np.flatnonzero(seen).tolist()]
 
@@ -235,9 +236,10 @@ def _trimmed(column: FieldColumn) -> FieldColumn:
     if are is False or not column.texts:
         return column._replace(texts=()) if column.texts else column
     bits = column.bits if are is True else column.bits[are]
-    numbers, texts = _used(bits.astype(np.int32), column.texts)
-    if texts is column.texts:
-        return column
+    given = bits.astype(np.int32)
+    numbers, texts = _used(given, column.texts)
+    if numbers is given:
+        return column._replace(texts=texts)
     out = column.bits.copy()
     out[are if are is not True else slice(None)] = numbers
     return FieldColumn(column.kind, column.kinds, out, texts)

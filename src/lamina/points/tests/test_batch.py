@@ -13,6 +13,7 @@ from lamina.errors import InvalidArgument, InvalidTimeRange
 from lamina.points.batch import batch_of_points, concat, empty_batch, group_points
 from lamina.points.field import ABSENT, FLOAT, INT, MIXED
 from lamina.points.point import Point
+from lamina.points.tail import Tail
 from lamina.points.tests.strategies import LISTS, batch_of, described, points
 
 
@@ -110,3 +111,15 @@ def test_no_points_are_a_batch_too() -> None:
     assert empty_batch().points("m") == []
     assert concat([]).n == 0
     assert concat([empty_batch(), empty_batch()]).n == 0
+
+
+def test_a_compacted_batch_does_not_grow_with_the_tail_it_is_of() -> None:
+    """A seal writes what it took while points with other keys and texts come in."""
+    tail = Tail()
+    first = Point(time=datetime(2024, 5, 1, tzinfo=UTC), tags={"a": "x"}, fields={"f": "one"})
+    tail.write(0, batch_of([first]), np.array([1], np.uint64), 1)
+    taken = tail.batch(1).compact()
+    later = Point(time=datetime(2024, 5, 1, tzinfo=UTC), tags={"b": "y"}, fields={"f": "two", "g": 1})
+    tail.write(1, batch_of([later]), np.array([2], np.uint64), 2)
+    assert (list(taken.tagsets), list(taken.orders)) == ([(("a", "x"),)], [("f",)])
+    assert list(taken.fields["f"].texts) == ["one"]
