@@ -256,7 +256,8 @@ class StreamSetBase(Sequence[Stream]):
         schema = params.get("schema")
         if not self._raw:
             if schema is not None:
-                raise NotImplementedError("windows queries do not yet support an arrow schema")
+                kind = "windows" if self.pointwidth is None else "aligned windows"
+                raise NotImplementedError(f"{kind} queries do not yet support an arrow schema")
             return self._arrow_windows()
         missing = [name for name in ("start", "end") if name not in params]
         if missing:

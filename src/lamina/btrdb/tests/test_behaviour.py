@@ -345,6 +345,16 @@ def test_what_is_shown_is_escaped(conn):
         assert "&lt;script&gt;" in html
 
 
+@pytest.mark.parametrize(("windows", "words"), [({"pointwidth": 30}, "aligned windows"), ({"width": 1000}, "windows")])
+def test_tables_of_windows_take_no_schema(conn, stream, windows, words):
+    import pyarrow as pa
+
+    chosen = conn.streams(stream.uuid).filter(start=START, end=END, schema=pa.schema([]))
+    chosen = chosen.windows(windows["width"], 0) if "width" in windows else chosen.aligned_windows(**windows)
+    with pytest.raises(NotImplementedError, match=f"^{words} queries do not yet support an arrow schema$"):
+        chosen.arrow_values()
+
+
 def test_streams_without_points_or_existence_are_shown_too(conn, stream):
     assert "no points" in stream._repr_html_()
     nobody = conn.stream_from_uuid(NOBODY)

@@ -11,7 +11,7 @@ from lamina.engine.points import changes
 from lamina.engine.points.store import PointStore
 from lamina.engine.points.tests.pointmodel import TINY, facts, made
 from lamina.engine.points.tests.recordedpoints import Recording, observed
-from lamina.engine.records.tests.recordedlife import Unclosed, reopened
+from lamina.engine.tests.recorded import Unclosed, reopened
 from lamina.errors import Corrupt
 from lamina.points.queries import FieldQuery
 from lamina.testing import MODES

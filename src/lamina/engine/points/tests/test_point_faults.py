@@ -16,8 +16,8 @@ from lamina.catalog.memory import MemoryCatalog
 from lamina.engine.database import Database
 from lamina.engine.points.tests.pointmodel import EPOCH, TINY, Fact
 from lamina.engine.points.tests.recordedpoints import observed
-from lamina.engine.records.tests.recordedlife import Unclosed, reopened
 from lamina.engine.tests.machine import copied
+from lamina.engine.tests.recorded import Unclosed, reopened
 from lamina.points.point import Point
 from lamina.points.queries import FieldQuery
 from lamina.testing import FaultyFiles, SimulatedFiles

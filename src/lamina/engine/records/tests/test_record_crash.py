@@ -8,10 +8,11 @@ import random
 import pytest
 
 from lamina.engine.records.arguments import NewRecord
-from lamina.engine.records.tests.recordedlife import Recording, Unclosed, explains, observed, reopened
+from lamina.engine.records.tests.recordedlife import Recording, explains, observed
 from lamina.engine.records.tests.recordmodel import TINY, times_of
 from lamina.engine.records.write import INLINE
 from lamina.engine.tests.machine import Machine
+from lamina.engine.tests.recorded import Unclosed, reopened
 from lamina.testing import MODES
 
 STATES = int(os.environ.get("LAMINA_EXAMPLES", "0")) or 50
@@ -37,7 +38,7 @@ def differences(found, expected):
 def test_what_was_acknowledged_survives_power_loss(durability, seed):
     recording = Recording(TINY._replace(durability=durability), seed, 60)
     rng = random.Random(seed)
-    for k in sorted(rng.choices(recording.points, k=STATES)):
+    for k in sorted(rng.choices(recording.crashes.points, k=STATES)):
         mode = rng.choice(MODES)
         files, catalog = recording.survivors(k, mode, rng)
         held = Unclosed(catalog)

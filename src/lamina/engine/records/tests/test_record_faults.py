@@ -14,9 +14,10 @@ from lamina import errors
 from lamina.catalog.memory import MemoryCatalog
 from lamina.engine.database import Database
 from lamina.engine.records.arguments import NewRecord
-from lamina.engine.records.tests.recordedlife import Facts, Unclosed, explains, observed, reopened
+from lamina.engine.records.tests.recordedlife import Facts, explains, observed
 from lamina.engine.records.tests.recordmodel import TINY, times_of
 from lamina.engine.tests.machine import copied
+from lamina.engine.tests.recorded import Unclosed, reopened
 from lamina.testing import FaultyFiles, SimulatedFiles
 from lamina.testing.faulty_catalog import FaultyCatalog
 
