@@ -3,10 +3,9 @@
 The tests themselves are those of test_reduct_py and test_reduct_py_queries, with the import changed.
 """
 
-from types import SimpleNamespace
+from compat.lamina_reduct import reduct, retargeted
 
-import pytest
-from compat.lamina_reduct import retargeted
+__all__ = ["reduct"]
 
 ELSEWHERE = {
     "test_query_links": "somebody has to serve the link: test_lamina_reduct_modes",
@@ -16,11 +15,3 @@ ELSEWHERE = {
 
 globals().update(retargeted("test_reduct_py"))
 globals().update(retargeted("test_reduct_py_queries", ELSEWHERE))
-
-
-@pytest.fixture(params=["directory", "server"])
-def reduct(request, tmp_path):
-    """Where the clients of a test go, as its `url`."""
-    if request.param == "server":
-        return request.getfixturevalue("reduct")
-    return SimpleNamespace(url=str(tmp_path / "data"))
