@@ -22,6 +22,7 @@ from lamina.errors import (
 )
 from lamina.storage.log import Op
 from lamina.streams import batch, names, ops
+from lamina.streams.described import Described
 from lamina.streams.ops import Delete, Insert
 from lamina.streams.policy import Policy, check_policy, resolve
 from lamina.streams.versions import LATEST, view_at
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from lamina.engine.database import Database
 
 
-class Stream:
+class Stream(Described):
     """A handle on a stream; cheap, thread-safe, equal to any other handle on the same stream.
 
     Times are int64 ns since the epoch, UTC (also datetime, numpy.datetime64, ISO 8601); intervals include their start
@@ -283,36 +284,6 @@ class Stream:
     def exists(self) -> bool:
         """Whether it was not obliterated. Costs nothing."""
         return not self.slot.dead
-
-    @property
-    def collection(self) -> str:
-        """Its collection now. This and the properties below are a catalog look-up each: `row` gives all at once."""
-        return self.row().collection
-
-    @property
-    def tags(self) -> dict[str, str]:
-        """Its tags, name and unit among them; a copy."""
-        return self.row().tags
-
-    @property
-    def name(self) -> str:
-        """The tag `name`; "" if unset."""
-        return self.row().tags.get("name", "")
-
-    @property
-    def unit(self) -> str:
-        """The tag `unit`; "" if unset."""
-        return self.row().tags.get("unit", "")
-
-    @property
-    def annotations(self) -> dict[str, str]:
-        """Its annotations; a copy."""
-        return self.row().annotations
-
-    @property
-    def property_version(self) -> int:
-        """1 when created, one more per successful set_tags or set_annotations."""
-        return self.row().property_version
 
     @property
     def oldest_version(self) -> int:

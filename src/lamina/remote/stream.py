@@ -11,6 +11,7 @@ from lamina.columns import Ranges, Samples, Summaries
 from lamina.errors import Closed, StreamNotFound
 from lamina.streams import batch
 from lamina.streams.bounds import check_answer
+from lamina.streams.described import Described
 from lamina.time import LAST_TIME, MIN_TIME, TimeLike, WidthLike, to_interval_ns, to_ns
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ LATEST = 0
 """In place of a version: whatever is newest."""
 
 
-class Stream:
+class Stream(Described):
     """A handle on a stream of a server; cheap, thread-safe, equal to any other handle on the same stream. Each method
     is a round trip, and so are the properties but `uuid` and `id`; all mean what they mean for `lamina.Stream`."""
 
@@ -160,36 +161,6 @@ class Stream:
         except StreamNotFound:
             return False
         return True
-
-    @property
-    def collection(self) -> str:
-        """Its collection now. This and the properties below are a round trip each: `row` gives all at once."""
-        return self.row().collection
-
-    @property
-    def tags(self) -> dict[str, str]:
-        """Its tags, name and unit among them."""
-        return self.row().tags
-
-    @property
-    def name(self) -> str:
-        """The tag `name`; "" if unset."""
-        return self.row().tags.get("name", "")
-
-    @property
-    def unit(self) -> str:
-        """The tag `unit`; "" if unset."""
-        return self.row().tags.get("unit", "")
-
-    @property
-    def annotations(self) -> dict[str, str]:
-        """Its annotations."""
-        return self.row().annotations
-
-    @property
-    def property_version(self) -> int:
-        """1 when created, one more per successful set_tags or set_annotations."""
-        return self.row().property_version
 
     @property
     def oldest_version(self) -> int:

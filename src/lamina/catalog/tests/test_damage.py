@@ -15,17 +15,8 @@ from lamina.catalog.encoding import TABLE
 from lamina.catalog.rows import TABLES, RecordStateRow
 from lamina.catalog.sqlite import SqliteCatalog
 from lamina.errors import Corrupt, Unavailable
-from lamina.testing.catalog_contract import (
-    ONE_OF_EACH,
-    content,
-    entry,
-    put,
-    root,
-    section,
-    segment,
-    stream,
-    uuid,
-)
+from lamina.testing.catalog_contract import content, put
+from lamina.testing.catalog_rows import ONE_OF_EACH, entry, root, section, segment, stream, uuid
 
 STREAMS = 120
 

@@ -24,7 +24,7 @@ from lamina.catalog.rows import (
 )
 from lamina.catalog.sqlite import SqliteCatalog
 from lamina.errors import LaminaError
-from lamina.testing.catalog_contract import bucket, entry, points, root, section, segment, uuid
+from lamina.testing.catalog_rows import bucket, entry, points, root, section, segment, uuid
 
 IDS = st.integers(1, 6)
 TEXTS = st.sampled_from(["", "a", "a%", "a_", "ab", "b", "ä", "\uffff", "\U0001f600", "\U0010ffff"])

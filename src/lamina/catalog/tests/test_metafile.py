@@ -16,7 +16,8 @@ from lamina.catalog.memory import MemoryCatalog
 from lamina.catalog.metafile import DELETE, PIN, PUT, UNPIN, MetaChange, decode, dump, load, summary
 from lamina.catalog.rows import META_TABLES, PinRow, SettingRow, TokenRow, table_of
 from lamina.errors import Corrupt, InvalidArgument, UnknownFormat
-from lamina.testing.catalog_contract import ONE_OF_EACH, content, put, root, stream, uuid
+from lamina.testing.catalog_contract import content, put
+from lamina.testing.catalog_rows import ONE_OF_EACH, root, stream, uuid
 
 META_ROWS = [row for row in ONE_OF_EACH if table_of(row) in META_TABLES]
 

@@ -17,7 +17,8 @@ from lamina.catalog.encoding import row_crc
 from lamina.catalog.rows import BucketRow, DatabaseRow, PinRow, RecordStateRow, TokenRow
 from lamina.catalog.sqlite import MIGRATIONS, SqliteCatalog
 from lamina.errors import Closed, Conflict, Corrupt, Unavailable, UnknownFormat
-from lamina.testing.catalog_contract import ONE_OF_EACH, content, put, root, stream
+from lamina.testing.catalog_contract import content, put
+from lamina.testing.catalog_rows import ONE_OF_EACH, root, stream
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_a_commit_survives_a_process_that_dies(path: str):
     program = (
         "import os, sys; sys.path.insert(0, 'src')\n"
         "from lamina.catalog.sqlite import SqliteCatalog\n"
-        "from lamina.testing.catalog_contract import put, root\n"
+        "from lamina.testing.catalog_contract import put\nfrom lamina.testing.catalog_rows import root\n"
         f"catalog = SqliteCatalog.open({path!r}, create=True)\n"
         "put(catalog, root(1)); os._exit(9)"
     )
