@@ -389,8 +389,10 @@ class Database:
         """Finish what was submitted, flush what is cheap, release the directory. Idempotent.
 
         Up to 4,000,000 buffered points are flushed, a second or two; more stay in the log. Raises OSError if that
-        fails: the directory is released all the same, and nothing acknowledged is lost.
+        fails: the directory is released all the same, and nothing acknowledged is lost. Raises InvalidArgument inside
+        of a function that is given to a change of points.
         """
+        self.points.check_unheld()
         with self._close_lock:
             if self._closed:
                 return

@@ -231,12 +231,16 @@ class MemoryStore(ByPosition):
     def __init__(self, storage: MemoryStorage) -> None:
         self._storage = storage
         self._table: Table = PlainTable(storage._memory, shared=True)
+        self._held = storage._memory  # in which positions have a meaning; what is appended moves nobody
         self.edition = 0
 
     def table(self) -> Table:
         """All points now: grown by what was appended, made anew if the list was replaced."""
         memory = self._storage._memory
         table = self._table
+        if self._held is not memory or len(memory) < len(table):
+            self._held = memory
+            self.edition += 1
         if isinstance(table, PlainTable):
             if table.rows is not memory or len(memory) > LARGE:
                 self._table = table = table_of(memory, shared=True)
@@ -256,8 +260,11 @@ class MemoryStore(ByPosition):
         self._storage._memory.extend(points)
 
     def replace(self, edition: int, positions: Sequence[int], points: Sequence[Point]) -> bool:
-        """The objects at these positions take on the values of `points`."""
+        """The objects at these positions take on the values of `points`. False: points went since that edition, nothing
+        was done."""
         table = self.table()
+        if self.edition != edition:
+            return False
         if not isinstance(table, PlainTable):
             table = table.replaced(positions, points)
         memory = self._storage._memory
@@ -267,8 +274,11 @@ class MemoryStore(ByPosition):
         return True
 
     def remove(self, edition: int, positions: Sequence[int]) -> bool:
-        """The objects at these positions are forgotten."""
-        table = self.table().removed(positions)
+        """The objects at these positions are forgotten. False: as of `replace`."""
+        table = self.table()
+        if self.edition != edition:
+            return False
+        table = table.removed(positions)
         kept = table.rows if isinstance(table, PlainTable) else table.owned
         if kept is not None:
             self._storage._memory = kept

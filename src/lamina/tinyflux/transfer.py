@@ -16,7 +16,7 @@ from lamina.errors import AlreadyExists, InvalidArgument
 from lamina.points.batch import Batch, Grouped, Interned, batch_of_points, concat
 from lamina.points.field import column_of
 from lamina.tinyflux.columnar import groups_of_rows
-from lamina.tinyflux.csvfile import sync_folder
+from lamina.tinyflux.csvfile import beside, sync_folder
 from lamina.tinyflux.point import Point
 from lamina.tinyflux.rows import Rows, TornRowWarning, at_row, cuttable, parse
 
@@ -133,7 +133,7 @@ def export_csv(
     if target.exists():
         raise AlreadyExists(f"{target} exists: choose another file, or remove it")
     found = points.search(order="insertion")
-    part = target.with_name(target.name + ".part")
+    part = Path(beside(os.path.abspath(target), ".part"))  # hidden, so that it is nobody's but ours
     try:
         with part.open("w", encoding=encoding, newline="") as out:
             _write(out, found, progress)

@@ -270,7 +270,7 @@ class PointStore:
         if getattr(self._held, "here", False):
             raise InvalidArgument(
                 "a function that is called while points are changed may read and insert points, but not change, remove,"
-                " flush or compact them"
+                " flush or compact them, nor close the database"
             )
 
     # -- reading -------------------------------------------------------------------------------------------------

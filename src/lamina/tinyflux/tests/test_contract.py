@@ -339,3 +339,22 @@ def test_storage_is_exchangeable_in_a_subclass(tmp_path: Path) -> None:
     assert isinstance(InMemory().storage, MemoryStorage)
     assert isinstance(TinyFlux(tmp_path / "a.csv").storage, CSVStorage)
     assert repr(InMemory()) == "<InMemory all_points_count=0, auto_index_ON=True, index_valid=True>"
+
+
+@pytest.mark.parametrize("large", [0, 10**9], ids=["columns", "list"])
+def test_a_function_that_takes_points_out_of_memory_during_an_update_changes_no_others(
+    large: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D11: the update is worked out again, with the points there are."""
+    monkeypatch.setattr(stores, "LARGE", large)
+    db = TinyFlux(storage=MemoryStorage)
+    db.insert_multiple(Point(time=T0, tags={"n": str(n)}) for n in range(6))
+    kept = [point for point in db if point.tags["n"] != "0"]
+
+    def taking(tags: dict[str, str | None]) -> dict[str, str | None]:
+        db.remove(TagQuery().n == "0")
+        return {"seen": "1"}
+
+    assert db.update_all(tags=taking) == 5
+    assert list(db) == kept
+    assert [point.tags for point in kept] == [{"n": str(n), "seen": "1"} for n in range(1, 6)]

@@ -199,6 +199,7 @@ NESTED = {
     "replace_all": lambda db: db.measurements.replace_all([]),
     "flush": lambda db: db.flush(),
     "compact": lambda db: db.compact(),
+    "close": lambda db: db.close(),
 }
 
 
