@@ -8,7 +8,7 @@ from compat.lamina_reduct import reduct, retargeted
 __all__ = ["reduct"]
 
 ELSEWHERE = {
-    "test_query_links": "somebody has to serve the link: test_lamina_reduct_modes",
+    "test_query_links": "somebody has to serve the link: test_lamina_reduct_connections",
     "test_parameters_that_the_package_no_longer_sends": "ours sends them: test_lamina_reduct_modes",
 }
 """Tests that say something else of our classes, or of a directory, and where it is tested."""
