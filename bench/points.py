@@ -1,7 +1,8 @@
 """TinyFlux and its drop-in over the same points, in one run: `python -m bench.points [--points 1000 100000]`.
 
-Wall time, least of a few runs, because most of what the drop-in saves is waiting for syncs. Peak memory is that of
-a process of its own which opens the file and searches once. Ratios above 1: the drop-in is faster or smaller.
+Wall time, least of a few runs (of single inserts the median), because most of what the drop-in saves is waiting for
+syncs. Peak memory is that of a process of its own which opens the file and searches once. Ratios above 1: the drop-in
+is faster or smaller.
 The original syncs once per surviving row in an update or a remove; at 1e5 points that takes minutes, so it is timed
 over --rewrite-points rows and multiplied up, which the line says.
 """
@@ -13,6 +14,7 @@ import gc
 import importlib
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -157,22 +159,26 @@ def compare(n: int, folder: str, rewrite_points: int, lines: list[Line]) -> None
 
 
 def singles(packages: dict[str, Any], folder: str, sync: bool) -> dict[str, float]:
-    """Seconds of one insert. In turns, because what a sync costs changes from second to second."""
-    best = dict.fromkeys(packages, float("inf"))
+    """Seconds of one insert: the median of short blocks in turns, because what a sync costs changes all the time."""
+    took: dict[str, list[float]] = {name: [] for name in packages}
     opened = {
         name: package.TinyFlux(os.path.join(folder, f"{name}-single.csv"), flush_on_insert=sync)
         for name, package in packages.items()
     }
-    made = {name: points(package, 1200) for name, package in packages.items()}
-    for start in range(0, 1200, 100):
-        for name, db in opened.items():
-            some = made[name][start : start + 100]
-            took = clock(lambda db=db, some=some: [db.insert(p) for p in some], 1) / len(some)
-            best[name] = min(best[name], took)
+    made = {name: points(package, 4000) for name, package in packages.items()}
+    gc.collect()
+    for start in range(0, 4000, 10):
+        # Who comes second finds the disk in the state that the first left: by turns, too.
+        for name in sorted(opened, reverse=start % 20 > 0):
+            db, some = opened[name], made[name][start : start + 10]
+            before = time.perf_counter()
+            for point in some:
+                db.insert(point)
+            took[name].append((time.perf_counter() - before) / len(some))
     for db in opened.values():
         db.close()
         os.remove(db.storage._path)
-    return best
+    return {name: statistics.median(blocks) for name, blocks in took.items()}
 
 
 def peak(package: str, path: str) -> int:
@@ -213,8 +219,8 @@ def small(lines: list[Line]) -> None:
     }
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     for what, code in (("import", "import {package}"), ("a script of three points", SCRIPT)):
-        took = {name: [0.0] * 7 for name in (OURS, REFERENCE)}
-        for turn in range(7):
+        took = {name: [0.0] * 15 for name in (OURS, REFERENCE)}
+        for turn in range(15):
             for name in took:
                 command = [sys.executable, "-c", code.format(package=name)]
                 run = lambda command=command: subprocess.run(command, check=True, env=environment)  # noqa: E731

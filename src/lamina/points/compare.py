@@ -84,11 +84,11 @@ def microseconds(rhs: Any) -> int | None:
     """Microseconds of an aware datetime; None if comparing with it is more than comparing instants."""
     if type(rhs) is not datetime or rhs.tzinfo is None:
         return None
+    if type(rhs.tzinfo) is timezone:
+        return (rhs - EPOCH) // MICROSECOND
     offset = rhs.utcoffset()
-    if offset is None:
-        return None
     # Python never calls a time equal whose offset depends on `fold`: leave those to Python.
-    if type(rhs.tzinfo) is not timezone and rhs.replace(fold=not rhs.fold).utcoffset() != offset:
+    if offset is None or rhs.replace(fold=not rhs.fold).utcoffset() != offset:
         return None
     return (rhs.replace(tzinfo=UTC) - EPOCH) // MICROSECOND - offset // MICROSECOND
 

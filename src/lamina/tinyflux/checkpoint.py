@@ -2,8 +2,12 @@
 
 A cache: whoever reads it compares the CRC-32C of the CSV's first `end` bytes with `crc` before using it, and it may be
 deleted at any time. Layout: magic, u32 CRC-32C of all that follows, u32 length of the header, the header as JSON padded
-with blanks to a multiple of 8, then the arrays (little-endian, each padded to a multiple of 8): the row starts, and the
-columns of shape after shape. Another layout gets another magic; an unknown one is ignored.
+with blanks to a multiple of 8, then the arrays (little-endian, each padded to a multiple of 8): the lengths of the
+rows, and the columns of shape after shape. Another layout gets another magic; an unknown one is ignored.
+
+An opening costs what it reads and checks, so integers take as few bytes as their values need: the header describes an
+array as [dtype, length, dtype it is stored in], or as [dtype, length, first, step] and no bytes if each is the one
+before plus `step`, as positions in a file of one shape are.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from lamina.storage.crc import crc32c
 from lamina.tinyflux.csvfile import write_beside
 from lamina.tinyflux.stores import SUFFIX
 
-_MAGIC = b"LTFCOL1\n"
+_MAGIC = b"LTFCOL2\n"
 _HEAD = struct.Struct("<II")
 
 
@@ -29,20 +33,21 @@ class Loaded(NamedTuple):
     """What a checkpoint holds: columns of the rows in bytes [0, end) of the CSV, if those have this CRC-32C."""
 
     columns: Columns
-    starts: NDArray[np.int64]
+    lengths: NDArray[np.int64]
     end: int
     crc: int
 
 
 def save(path: str, columns: Columns, starts: NDArray[np.int64], end: int, crc: int) -> None:
     """Writes the checkpoint of the CSV at `path`. OSError: it cannot be written."""
-    arrays: list[NDArray[Any]] = [starts]
+    arrays: list[NDArray[Any]] = [np.diff(starts, append=end)]
     shapes = []
     for shape in columns.shapes.values():
         kinds = [shape.kinds(j) is not None for j in range(len(shape.field_keys))]
         odd = [list(values.items()) for values in shape.odd]
         shapes.append([shape.tag_keys, shape.field_keys, shape.n, shape.ordered, kinds, odd])
         arrays += shape.arrays()
+    described, parts = zip(*map(_stored, arrays), strict=True)
     header = {
         "end": end,
         "crc": crc,
@@ -50,24 +55,37 @@ def save(path: str, columns: Columns, starts: NDArray[np.int64], end: int, crc: 
         "measurements": columns.measurements.values,
         "tags": [[key, dictionary.values] for key, dictionary in columns.tags.items()],
         "shapes": shapes,
-        "arrays": [[array.dtype.str, len(array)] for array in arrays],
+        "arrays": described,
     }
     text = json.dumps(header).encode()
     text += b" " * (-(len(_MAGIC) + _HEAD.size + len(text)) % 8)
-    body = b"".join((text, *_padded(arrays)))
+    body = b"".join((text, *parts))
     length = struct.pack("<I", len(text))
     write_beside(path, SUFFIX, [_MAGIC, struct.pack("<I", crc32c(body, crc32c(length))), length, body])
 
 
-def _padded(arrays: list[NDArray[Any]]) -> Iterator[bytes]:
-    for array in arrays:
-        data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-        yield data
-        yield bytes(-len(data) % 8)
+def _stored(array: NDArray[Any]) -> tuple[list[Any], bytes]:
+    """How the header describes this array, and its bytes."""
+    name, n = _little(array.dtype), len(array)
+    kept = array
+    if array.dtype.kind in "iu" and n:
+        low, high = int(array.min()), int(array.max())
+        step = int(array[1]) - int(array[0]) if n > 1 else 0
+        if array.dtype.kind == "i" and (np.diff(array) == step).all():
+            return [name, n, int(array[0]), step], b""
+        if low >= 0:
+            kept = array.astype(np.min_scalar_type(high))
+    stored = _little(kept.dtype)
+    data = kept.astype(stored, copy=False).tobytes()
+    return [name, n, stored], data + bytes(-len(data) % 8)
+
+
+def _little(dtype: np.dtype[Any]) -> str:
+    return dtype.newbyteorder("<").str
 
 
 def load(data: bytes) -> Loaded | None:
-    """The columns in a checkpoint, as views of `data`; None if it is damaged or of another layout."""
+    """The columns in a checkpoint, views of `data` where they can be; None if it is damaged or of another layout."""
     head = len(_MAGIC) + _HEAD.size
     if data[: len(_MAGIC)] != _MAGIC or len(data) < head:
         return None
@@ -76,7 +94,7 @@ def load(data: bytes) -> Loaded | None:
         return None
     header = json.loads(data[head : head + length])
     arrays = _arrays(data, head + length, header["arrays"])
-    starts = next(arrays)
+    lengths = next(arrays)
     columns = Columns()
     columns.complete = header["complete"]
     columns.measurements = Dictionary(header["measurements"])
@@ -86,11 +104,18 @@ def load(data: bytes) -> Loaded | None:
         shape.restored(n, ordered, kinds, arrays)
         shape.odd = [dict(map(tuple, values)) for values in odd]
         columns.n += n
-    return Loaded(columns, starts, header["end"], header["crc"])
+    return Loaded(columns, lengths, header["end"], header["crc"])
 
 
-def _arrays(data: bytes, at: int, described: list[tuple[str, int]]) -> Iterator[NDArray[Any]]:
-    for dtype, length in described:
-        array = np.frombuffer(data, dtype, length, at)
+def _arrays(data: bytes, at: int, described: list[list[Any]]) -> Iterator[NDArray[Any]]:
+    array: NDArray[Any]
+    for name, n, stored, *step in described:
+        if step:
+            array = np.arange(n, dtype=name)
+            array *= step[0]
+            array += stored
+            yield array
+            continue
+        array = np.frombuffer(data, stored, n, at)
         at += array.nbytes + -array.nbytes % 8
-        yield array
+        yield array.astype(name, copy=False)

@@ -1,7 +1,8 @@
 """The user's CSV file as bytes: every call that touches it, or a file beside it, is made here through `CALLS`.
 
 Promises, by number (tests cite them):
-1. An append that fails leaves the file as long as it was.
+1. An append that fails leaves the file as long as it was. One that was synced is found after a loss of power, by its
+   file's name too.
 2. A rewrite copies what stays to a temporary file beside the CSV, syncs that once, replaces the CSV atomically and
    syncs the folder. Stopped at any call, the CSV is the old one or the new one. Mode bits are kept.
 3. At most one temporary file survives a kill, under a fixed name, and the next rewrite removes it.
@@ -104,6 +105,8 @@ class CSVFile:
         self.generation = 0
         # Counts what was added through this handle.
         self.writes = 0
+        # Whether the file's name is known to be durable. Nobody says so of a file that was there, so every handle asks.
+        self._named = False
         # What has to be written ahead of an append: the line end somebody left out (set by the storage).
         self.seam: Callable[[Stamp], bytes] = lambda stamp: b""
 
@@ -252,6 +255,11 @@ class CSVFile:
             _write_all(self._fd, data)
             if sync:
                 CALLS.fsync(self._fd)
+                if not self._named:
+                    # After the file: that sync mostly took the name along, and this one has nothing left to do.
+                    with suppress(PermissionError):  # a folder that may not be read cannot be synced, only written in
+                        sync_folder(self.path)
+                    self._named = True
         except BaseException:
             # Half a row must not stay, nor a row whose caller was told that it failed (promise 1).
             with suppress(OSError):
@@ -312,6 +320,7 @@ class CSVFile:
             CALLS.close(old)
         self._known = _stamp(CALLS.fstat(self._fd))
         sync_folder(self.path)
+        self._named = True
         return self._known, crc
 
     def _copy(self, pieces: Iterable[Piece], new: int, crc32c: Callable[[Any, int], int] | None) -> int:
@@ -388,16 +397,24 @@ def sync_folder(path: str) -> None:
 
 
 def create_file(path: str | os.PathLike[str], create_dirs: bool) -> None:
-    """An empty file at `path` unless there is one; with `create_dirs` its missing parents too. A new file has its name
-    durably: what is synced into it later must be found again (promise 1)."""
+    """An empty file at `path` unless there is one; with `create_dirs` its missing parents too, with names that stay.
+
+    The file's own name is made durable with the first rows that are synced (promise 1).
+    """
     if create_dirs:
-        parent = os.path.dirname(os.fspath(path))
-        if parent:
-            os.makedirs(parent, exist_ok=True)
-    new = not os.path.exists(path)
+        _create_folders(os.path.dirname(os.path.abspath(path)))
     CALLS.close(CALLS.open(os.fspath(path), os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o666))
-    if new:
-        sync_folder(os.fspath(path))
+
+
+def _create_folders(folder: str) -> None:
+    missing = []
+    while not os.path.isdir(folder) and os.path.dirname(folder) != folder:
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    if missing:
+        os.makedirs(missing[0], exist_ok=True)
+    for made in missing:
+        sync_folder(made)
 
 
 def write_beside(path: str, suffix: str, data: Iterable[bytes]) -> None:
@@ -419,9 +436,11 @@ def read_beside(path: str, suffix: str) -> bytes | None:
     except OSError:
         return None
     try:
+        left = CALLS.fstat(fd).st_size
         parts = []
-        while part := CALLS.read(fd, 64 * _STEP):
-            parts.append(part)
+        while part := CALLS.read(fd, left):  # no more than there is: room for more would be new memory each time
+            parts.append(bytes(part))
+            left -= len(part)
         return b"".join(parts)
     except OSError:
         return None

@@ -80,7 +80,7 @@ def _window(query: Query, shape: Shape) -> tuple[int, int, Query | None]:
 
 
 def _place(times: NDArray[np.int64], bound: int, side: Any) -> int:
-    return int(np.searchsorted(times, bound, side))
+    return int(times.searchsorted(bound, side))
 
 
 def _choose(query: Query, shape: Shape, lo: int, hi: int) -> Choice:

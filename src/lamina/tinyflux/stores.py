@@ -313,12 +313,24 @@ class CSVStore(ByPosition):
         self._saved = -1
         self.edition += 1
         self._table: Table = PlainTable([], shared=False)
-        self._starts: Any = []
+        self._starts = []
         self._end = 0
         self._crc = 0
         self._cut = False
         self._generation = -1
         self._writes = -1
+
+    @property
+    def _starts(self) -> Any:
+        """The byte at which each row begins; room for more may follow. Worked out of a checkpoint when first needed."""
+        if self._lengths is not None:
+            self._starts = self._lengths.cumsum(dtype="i8") - self._lengths
+        return self._begins
+
+    @_starts.setter
+    def _starts(self, starts: Any) -> None:
+        self._begins: Any = starts
+        self._lengths: Any = None
 
     def table(self) -> Table:
         """All points now. One stat call if nothing changed. IndexError, ValueError: a row that is none."""
@@ -565,5 +577,5 @@ class CSVStore(ByPosition):
         loaded = load(data)
         if loaded is not None and loaded.end <= size:
             self._table = ColumnTable(loaded.columns)
-            self._starts, self._end, self._crc = loaded.starts, loaded.end, loaded.crc
+            self._lengths, self._end, self._crc = loaded.lengths, loaded.end, loaded.crc
             self._saved = loaded.end

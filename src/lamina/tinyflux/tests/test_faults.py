@@ -316,24 +316,48 @@ def test_room_that_was_given_before_power_was_lost_is_no_row(tmp_path: Path) -> 
     assert path.read_bytes() == b"2024-01-01T00:00:00,_default,_field_i,1.0\r\n"
 
 
-def test_a_new_file_has_its_name_durably_before_anything_is_written(
+def test_a_file_has_its_name_durably_before_an_insert_is_acknowledged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[str] = []
+    opened: dict[int, str] = {}
 
     class Noting:
         def __getattr__(self, name: str) -> Any:
-            def made(*args: Any) -> Any:
+            def call(*args: Any) -> Any:
                 folder = name == "fsync" and stat.S_ISDIR(os.fstat(args[0]).st_mode)
-                calls.append("folder synced" if folder else name)
+                calls.append(f"{opened[args[0]]} synced" if folder else name)
+                made = getattr(csvfile.Calls, name)(*args)
+                if name == "open":
+                    opened[made] = os.path.basename(args[0])
+                return made
+
+            return call
+
+    monkeypatch.setattr(csvfile, "CALLS", Noting())
+    for above in (["x synced", tmp_path.name + " synced"], []):
+        with TinyFlux(tmp_path / "x" / "y" / "a.csv", create_dirs=True) as db:
+            assert [call for call in calls if call.endswith("synced")] == above
+            calls.clear()
+            db.insert(Point())
+            assert calls[calls.index("write") :] == ["write", "fsync", "open", "y synced", "close", "fstat"]
+            calls.clear()
+            db.insert(Point())
+            assert "y synced" not in calls
+        calls.clear()
+
+
+def test_a_folder_that_may_only_be_written_in_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Closed:
+        def __getattr__(self, name: str) -> Any:
+            def made(*args: Any) -> Any:
+                if name == "open" and os.path.isdir(args[0]):
+                    raise PermissionError(13, "Permission denied")
                 return getattr(csvfile.Calls, name)(*args)
 
             return made
 
-    monkeypatch.setattr(csvfile, "CALLS", Noting())
-    for expected in (1, 0):  # an old file has had its own
-        calls.clear()
-        with TinyFlux(tmp_path / "a.csv") as db:
-            db.insert(Point())
-        assert calls.count("folder synced") == expected
-        assert "folder synced" not in calls[calls.index("write") :]
+    with TinyFlux(tmp_path / "a.csv") as db:
+        monkeypatch.setattr(csvfile, "CALLS", Closed())
+        db.insert(Point(time=START))
+    assert (tmp_path / "a.csv").read_bytes() == b"2024-01-01T00:00:00,_default\r\n"
