@@ -3,8 +3,8 @@
 
 The server is a process of its own with a directory, durability "os". Points per second of the clock, the best of the
 repeats, taken in turns, and beside it how much less CPU the client's process took than the original (in a directory
-that is all the work). "objects": every point was looked at. The original of version 4 runs in the environment that
-`compat` makes for it (.venv-btrdb4), if it is there.
+that is all the work). Inserts go into streams that are there, a new one each time. "objects": every point was looked
+at. The original of version 4 runs in the environment that `compat` makes for it (.venv-btrdb4), if it is there.
 """
 
 from __future__ import annotations
@@ -50,8 +50,10 @@ def serve(pipe: Connection, folder: str) -> None:
             server.stop(0).wait(5)
 
 
-def version_5(connect: Callable[[], Any], pairs: list[tuple[int, float]]) -> dict[str, Callable[[], object]]:
-    """The work, of a connection of the original or of ours."""
+def version_5(
+    connect: Callable[[], Any], pairs: list[tuple[int, float]], repeats: int
+) -> dict[str, Callable[[], object]]:
+    """The work, of a connection of the original or of ours; `insert pairs` may be done `repeats` times."""
     conn = connect()
     times = [pairs[0][0], pairs[-1][0] + 1]
     width = (times[1] - times[0]) // len(pairs) * 2  # two points a window
@@ -59,14 +61,13 @@ def version_5(connect: Callable[[], Any], pairs: list[tuple[int, float]]) -> dic
     filled.insert(pairs)
     both = conn.streams(filled.uuid, filled.uuid).filter(start=times[0], end=times[1])
 
-    def inserted() -> None:
-        conn.create(uuid4(), f"bench/{uuid4().hex}", {"name": "x"}).insert(pairs)
+    empty = [conn.create(uuid4(), f"bench/{uuid4().hex}", {"name": "x"}) for _ in range(repeats)]
 
     def looked_at() -> float:
         return sum(point.value for point, _ in filled.values(*times))
 
     return {
-        "insert pairs": inserted,
+        "insert pairs": lambda: empty.pop().insert(pairs),
         "values": lambda: filled.values(*times),
         "values, objects": looked_at,
         "windows": lambda: filled.windows(*times, width),
@@ -77,18 +78,18 @@ def version_5(connect: Callable[[], Any], pairs: list[tuple[int, float]]) -> dic
     }
 
 
-def version_4(connect: Callable[[], Any], pairs: list[tuple[int, float]]) -> dict[str, Callable[[], object]]:
+def version_4(
+    connect: Callable[[], Any], pairs: list[tuple[int, float]], repeats: int
+) -> dict[str, Callable[[], object]]:
     db = connect()
     times = [pairs[0][0], pairs[-1][0] + 1]
     width = (times[1] - times[0]) // len(pairs) * 2
     filled = db.create(uuid4(), f"bench/{uuid4().hex}", {"name": b"filled"})
     filled.insert(pairs)
 
-    def inserted() -> None:
-        db.create(uuid4(), f"bench/{uuid4().hex}", {"name": b"x"}).insert(pairs)
-
+    empty = [db.create(uuid4(), f"bench/{uuid4().hex}", {"name": b"x"}) for _ in range(repeats)]
     return {
-        "v4 insert": inserted,
+        "v4 insert": lambda: empty.pop().insert(pairs),
         "v4 rawValues, objects": lambda: sum(point.value for point, _ in filled.rawValues(*times)),
         "v4 windows, objects": lambda: sum(window.count for window, _ in filled.windows(*times, width)),
     }
@@ -100,7 +101,7 @@ sys.path.insert(0, sys.argv[1])
 from bench import clients_btrdb
 address, n, repeats = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 pairs = [(1500000000000000000 + 8333333 * i, i * 0.5) for i in range(n)]
-works = clients_btrdb.version_4(lambda: btrdb4.connect(address), pairs)
+works = clients_btrdb.version_4(lambda: btrdb4.connect(address), pairs, repeats)
 print(json.dumps({name: clients_btrdb.took(work, repeats) for name, work in works.items()}))
 """
 
@@ -154,11 +155,8 @@ def columns(connect: Callable[[], Any], n: int, repeats: int) -> Took:
 
     samples = Samples(*data.points(n))
     conn = connect()
-
-    def inserted() -> None:
-        conn.create(uuid4(), f"bench/{uuid4().hex}", {"name": "x"}).insert(samples)
-
-    return took(inserted, repeats)
+    empty = [conn.create(uuid4(), f"bench/{uuid4().hex}", {"name": "x"}) for _ in range(repeats)]
+    return took(lambda: empty.pop().insert(samples), repeats)
 
 
 def original_4(python: Path, address: str, n: int, repeats: int) -> dict[str, Took] | None:
@@ -204,16 +202,18 @@ def main() -> None:
                 "server": lambda: own.connect(address),
                 "directory": lambda: own.connect(directory),
             }
-            for found in lines({way: version_5(connect, pairs) for way, connect in connects.items()}, n, repeats):
+            for found in lines(
+                {way: version_5(connect, pairs, repeats) for way, connect in connects.items()}, n, repeats
+            ):
                 found.show()
-            reference = took(version_5(connects["original"], pairs)["insert pairs"])
+            reference = took(version_5(connects["original"], pairs, 1)["insert pairs"])
             for way in ("server", "directory"):
                 line(f"insert columns, {way}", n, columns(connects[way], n, repeats), reference).show()
             few = n // 10
             theirs = original_4(chosen.btrdb4, address, few, 1)
             pairs = pairs[:few]
             for way, target in (("server", address), ("directory", directory)):
-                works = version_4(lambda target=target: own4.connect(target), pairs)
+                works = version_4(lambda target=target: own4.connect(target), pairs, repeats)
                 for what, do in works.items():
                     line(f"{what}, {way}", few, took(do, repeats), theirs[what] if theirs else NEVER).show()
         finally:

@@ -7,7 +7,8 @@ call and name the missing extra; schemas are those of the BTrDB Arrow RPCs (time
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +22,53 @@ Times = NDArray[np.int64]
 Values = NDArray[np.float64]
 
 
+FIRST_ROOM = 16
+"""Parts as long as the first that fit before columns are copied into longer ones. Room that is not used is not touched,
+so it takes no memory."""
+
+
 class Columns:
     """Base of the bundles: `fields` names the columns in order; equality compares all values; conversions."""
 
     __slots__ = ()
     fields: tuple[str, ...] = ()
+    _types = ""  # of the columns, a letter each as NumPy has them
     _last = "time"  # the field whose last entry ends the bundle
+
+    def __init__(self, *columns: NDArray[Any]) -> None:
+        for name, column in zip(self.fields, columns, strict=True):
+            setattr(self, name, column)
+
+    @classmethod
+    def concat(cls, parts: Sequence[Self]) -> Self:
+        """All parts one behind the other; a single one is returned as it is."""
+        if len(parts) == 1:
+            return parts[0]
+        if not parts:
+            return cls(*(np.empty(0, letter) for letter in cls._types))
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.fields))
+
+    @classmethod
+    def gathered(cls, parts: Iterator[Self]) -> Self:
+        """As concat, of parts that are still being made: each is copied as it comes, when its memory is warm and
+        somebody else may be at work on the next one."""
+        few = list(islice(parts, 2))
+        if len(few) < 2:
+            return cls.concat(few)
+        n, room = 0, FIRST_ROOM * max(map(len, few))
+        columns = [np.empty(room, letter) for letter in cls._types]
+        for part in chain(few, parts):
+            end = n + len(part)
+            if end > room:
+                room = FIRST_ROOM * end
+                longer = [np.empty(room, letter) for letter in cls._types]
+                for column, old in zip(longer, columns, strict=True):
+                    column[:n] = old[:n]
+                columns = longer
+            for name, column in zip(cls.fields, columns, strict=True):
+                column[n:end] = getattr(part, name)
+            n = end
+        return cls(*(column[:n] for column in columns))
 
     def __len__(self) -> int:
         return len(getattr(self, self.fields[0]))
@@ -82,6 +124,7 @@ class Samples(Columns):
 
     __slots__ = ("time", "value")
     fields = ("time", "value")
+    _types = "qd"
 
     def __init__(self, time: Times, value: Values) -> None:
         self.time = time
@@ -89,15 +132,6 @@ class Samples(Columns):
 
     def __iter__(self) -> Iterator[tuple[int, float]]:
         return zip(self.time.tolist(), self.value.tolist(), strict=True)
-
-    @staticmethod
-    def concat(parts: Sequence[Samples]) -> Samples:
-        """All parts one behind the other; a single one is returned as it is."""
-        if len(parts) == 1:
-            return parts[0]
-        if not parts:
-            return Samples(np.empty(0, np.int64), np.empty(0, np.float64))
-        return Samples(np.concatenate([p.time for p in parts]), np.concatenate([p.value for p in parts]))
 
 
 class Summaries(Columns):
@@ -109,6 +143,7 @@ class Summaries(Columns):
 
     __slots__ = ("count", "max", "mean", "min", "stddev", "time")
     fields = ("time", "min", "mean", "max", "count", "stddev")
+    _types = "qdddQd"
 
     def __init__(
         self, time: Times, min: Values, mean: Values, max: Values, count: NDArray[np.uint64], stddev: Values
@@ -134,16 +169,6 @@ class Summaries(Columns):
             return column
         return np.where(self.count > 0, column, np.nan)
 
-    @staticmethod
-    def concat(parts: Sequence[Summaries]) -> Summaries:
-        """All parts one behind the other; a single one is returned as it is."""
-        if len(parts) == 1:
-            return parts[0]
-        if not parts:
-            f8 = np.empty(0, np.float64)
-            return Summaries(np.empty(0, np.int64), f8, f8, f8, np.empty(0, np.uint64), f8)
-        return Summaries(*(np.concatenate([getattr(p, name) for p in parts]) for name in Summaries.fields))
-
 
 class Ranges(Columns):
     """Disjoint ranges of time in ascending order: start (inclusive) and end (exclusive), int64 ns.
@@ -153,6 +178,7 @@ class Ranges(Columns):
 
     __slots__ = ("end", "start")
     fields = ("start", "end")
+    _types = "qq"
     _last = "end"
 
     def __init__(self, start: Times, end: Times) -> None:

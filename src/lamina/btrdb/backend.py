@@ -20,6 +20,9 @@ Texts = Mapping[str, str]
 Conditions = Mapping[str, str | None]
 """None: the key must be there (in look-ups), or is to go (in changes)."""
 
+INSERT_BATCH_SIZE = 50_000
+"""Points of one insert in the database: longer ones are several, each with a version of its own."""
+
 
 class Info(NamedTuple):
     """What a database says it is: the release of BTrDB, and where its proxies are."""

@@ -11,7 +11,7 @@ from uuid import UUID
 import numpy as np
 
 from lamina.btrdb import answers
-from lamina.btrdb.backend import Conditions, Errors, Info, Texts
+from lamina.btrdb.backend import INSERT_BATCH_SIZE, Conditions, Errors, Info, Texts
 from lamina.btrdb.channel import Channel
 from lamina.columns import Ranges, Samples, Summaries, Times, Values
 from lamina.faces.btrdb import wire
@@ -216,9 +216,13 @@ class Remote(RemotePoints):
         from lamina.faces.btrdb.service import tables
 
         head = self._request(pb.ArrowInsertParams, uuid=uuid, merge_policy=self._policy(policy))
-        streams = (tables.ipc_stream(tables.POINTS, part) for part in parts)
-        requests = (b"".join((head, wire.length_delimited(5, stream.size), stream)) for stream in streams)
-        return self._one_by_one(self._path("ArrowInsert"), requests)
+
+        def request(part: tuple[Times, Values]) -> bytes:
+            whole = len(part[0]) == INSERT_BATCH_SIZE
+            stream = tables.ipc_parts(tables.POINTS, part) if whole else [tables.ipc_stream(tables.POINTS, part)]
+            return b"".join((head, wire.length_delimited(5, sum(map(len, stream))), *stream))
+
+        return self._one_by_one(self._path("ArrowInsert"), map(request, parts))
 
     # -- metadata -------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import operator
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from lamina.btrdb.backend import INSERT_BATCH_SIZE as INSERT_BATCH_SIZE
 from lamina.btrdb.described import Described
 from lamina.btrdb.endpoint import parts_of
 from lamina.btrdb.exceptions import BTRDBTypeError, NoSuchPoint, retry
@@ -18,9 +19,6 @@ from lamina.time import MAX_TIME, MIN_TIME
 
 if TYPE_CHECKING:
     import pyarrow
-
-INSERT_BATCH_SIZE = 50_000
-"""Points of one insert in the database: longer ones are several, each with a version of its own."""
 
 MINIMUM_TIME = MIN_TIME
 MAXIMUM_TIME = MAX_TIME - 1
@@ -296,13 +294,16 @@ def _whole(number: Any, name: str) -> int:
         raise BTRDBTypeError(f"{name} {number!r}: expected an integer") from None
 
 
-def _gathered(parts: Iterator[tuple[int, C]], kind: Any) -> tuple[C, int]:
+def _gathered(parts: Iterator[tuple[int, C]], kind: type[C]) -> tuple[C, int]:
     """All parts as one bundle, and the version they have."""
-    version, bundles = 0, []
-    for at, bundle in parts:
-        version = at
-        bundles.append(bundle)
-    return kind.concat(bundles), version
+    version = 0
+
+    def bundles() -> Iterator[C]:
+        nonlocal version
+        for version, bundle in parts:  # noqa: B007
+            yield bundle
+
+    return kind.gathered(bundles()), version
 
 
 def _stat_points(parts: Iterator[tuple[int, Summaries]]) -> PointTuple:

@@ -84,7 +84,7 @@ class Stream(Described):
         slot = self._alive()
         if not len(columns[0]):
             return slot.state.version
-        if policy != "never" or len(columns[0]) + slot.state.points >= db.settings.bulk_points:
+        if policy != "never" or len(columns[0]) >= db.settings.bulk_points:
             return self._insert_resolved(columns, policy)
         change = Insert(0, *columns)
         op = Op(ops.KIND, ops.INSERT, slot.id, ops.insert_parts(*change), ChangeNote([slot], [change]))
@@ -109,7 +109,7 @@ class Stream(Described):
                 finally:
                     db.leases.give_back(lease)
             change = Insert(0, *columns, removed)
-            if len(columns[0]) + slot.state.points >= db.settings.bulk_points:
+            if len(columns[0]) >= db.settings.bulk_points:
                 return db.sealer.insert_bulk(slot, change)
             kind = ops.INSERT if removed is None else ops.REPLACE
             op = Op(ops.KIND, kind, slot.id, ops.insert_parts(*change), ChangeNote([slot], [change]))

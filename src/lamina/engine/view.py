@@ -53,7 +53,7 @@ class StreamView:
         """Summaries of the whole windows of `width` from `start` on, empty ones too; see `Stream.windows`."""
         first, last, step = to_ns(start), to_ns(end), to_interval_ns(width)
         check_answer(first, last, step)
-        return Summaries.concat(list(self.iter_windows(first, last, step, depth)))
+        return Summaries.gathered(self.iter_windows(first, last, step, depth))
 
     def iter_windows(self, start: TimeLike, end: TimeLike, width: WidthLike, depth: int = 0) -> Iterator[Summaries]:
         """As windows, lazily in chunks of at most 16,384 windows. Arguments are checked at the call."""
@@ -61,7 +61,7 @@ class StreamView:
 
     def aligned_windows(self, start: TimeLike, end: TimeLike, pointwidth: int) -> Summaries:
         """Summaries of the 2**pointwidth ns windows that have points; see `Stream.aligned_windows`."""
-        return Summaries.concat(list(self.iter_aligned_windows(start, end, pointwidth)))
+        return Summaries.gathered(self.iter_aligned_windows(start, end, pointwidth))
 
     def iter_aligned_windows(self, start: TimeLike, end: TimeLike, pointwidth: int) -> Iterator[Summaries]:
         """As aligned_windows, lazily in chunks of some ten thousand. Arguments are checked at the call."""

@@ -87,7 +87,7 @@ class Stream(Described):
 
     def values(self, start: TimeLike = MIN_TIME, end: TimeLike = LAST_TIME + 1, version: int = LATEST) -> Samples:
         """Points with start <= time < end: time int64 ns ascending, value float64; equal times in insertion order."""
-        return Samples.concat(list(self.iter_values(start, end, version)))
+        return Samples.gathered(self.iter_values(start, end, version))
 
     def iter_values(
         self, start: TimeLike = MIN_TIME, end: TimeLike = LAST_TIME + 1, version: int = LATEST
@@ -100,7 +100,7 @@ class Stream(Described):
     ) -> Summaries:
         """Summaries of the windows [start + k * width, start + (k + 1) * width) that end by `end`, oldest first."""
         check_answer(to_ns(start), to_ns(end), to_interval_ns(width))
-        return Summaries.concat(list(self.iter_windows(start, end, width, depth, version)))
+        return Summaries.gathered(self.iter_windows(start, end, width, depth, version))
 
     def iter_windows(
         self, start: TimeLike, end: TimeLike, width: WidthLike, depth: int = 0, version: int = LATEST
@@ -112,7 +112,7 @@ class Stream(Described):
 
     def aligned_windows(self, start: TimeLike, end: TimeLike, pointwidth: int, version: int = LATEST) -> Summaries:
         """Summaries of the windows [k * 2**pointwidth, (k + 1) * 2**pointwidth) ns that have points, oldest first."""
-        return Summaries.concat(list(self.iter_aligned_windows(start, end, pointwidth, version)))
+        return Summaries.gathered(self.iter_aligned_windows(start, end, pointwidth, version))
 
     def iter_aligned_windows(
         self, start: TimeLike, end: TimeLike, pointwidth: int, version: int = LATEST
@@ -219,7 +219,7 @@ class StreamView:
 
     def values(self, start: TimeLike = MIN_TIME, end: TimeLike = LAST_TIME + 1) -> Samples:
         """Points with start <= time < end, ascending; see `Stream.values`."""
-        return Samples.concat(list(self.iter_values(start, end)))
+        return Samples.gathered(self.iter_values(start, end))
 
     def iter_values(self, start: TimeLike = MIN_TIME, end: TimeLike = LAST_TIME + 1) -> Iterator[Samples]:
         """As values, lazily in chunks of some 130,000 points, none of them empty."""
@@ -229,7 +229,7 @@ class StreamView:
     def windows(self, start: TimeLike, end: TimeLike, width: WidthLike, depth: int = 0) -> Summaries:
         """Summaries of the whole windows of `width` from `start` on, empty ones too; see `Stream.windows`."""
         check_answer(to_ns(start), to_ns(end), to_interval_ns(width))
-        return Summaries.concat(list(self.iter_windows(start, end, width, depth)))
+        return Summaries.gathered(self.iter_windows(start, end, width, depth))
 
     def iter_windows(self, start: TimeLike, end: TimeLike, width: WidthLike, depth: int = 0) -> Iterator[Summaries]:
         """As windows, lazily in chunks of at most 16,384 windows."""
@@ -240,7 +240,7 @@ class StreamView:
 
     def aligned_windows(self, start: TimeLike, end: TimeLike, pointwidth: int) -> Summaries:
         """Summaries of the 2**pointwidth ns windows that have points; see `Stream.aligned_windows`."""
-        return Summaries.concat(list(self.iter_aligned_windows(start, end, pointwidth)))
+        return Summaries.gathered(self.iter_aligned_windows(start, end, pointwidth))
 
     def iter_aligned_windows(self, start: TimeLike, end: TimeLike, pointwidth: int) -> Iterator[Summaries]:
         """As aligned_windows, lazily in chunks of some ten thousand."""

@@ -32,6 +32,9 @@ SLAB = 16_384
 """Windows computed, and given out, at once: 0.8 MB of columns. Bounds the leaves read before the first
 answer."""
 
+SEARCH = 8
+"""Searching an edge among times takes as long as dividing so many of them."""
+
 
 class _Part(NamedTuple):
     """What some points contribute to windows of the grid. Several parts may speak of one window."""
@@ -92,7 +95,8 @@ def aligned_windows(
 
 
 def _dense(view: View, read: BlockReader, grid: _Grid, depth: int) -> Generator[Summaries, None, None]:
-    """All windows of the grid, slab by slab; slabs before the next point are not looked up in the tree.
+    """All windows of the grid, slab by slab; behind an empty one, slabs before the next point are not looked up in the
+    tree.
 
     Between slabs `depth` is not used: a row must not count into both, or into neither.
     """
@@ -103,10 +107,11 @@ def _dense(view: View, read: BlockReader, grid: _Grid, depth: int) -> Generator[
     data = grid.start  # no point of the view lies between the current slab and here
     for k in range(0, grid.n, SLAB):
         slab = _Grid(grid.start + k * grid.width, grid.width, min(SLAB, grid.n - k))
-        if data < slab.start:
-            point = nearest(view, read, slab.start - BIAS, backward=False)
+        found = _summarize(view, read, slab) if data < slab.end else _combine([])
+        if data < slab.end < grid.end and not len(found.time):
+            point = nearest(view, read, slab.end - BIAS, backward=False)
             data = point[0] + BIAS if point is not None else grid.end
-        yield _spread(slab, _summarize(view, read, slab) if data < slab.end else _combine([]))
+        yield _spread(slab, found)
 
 
 def _sparse(view: View, read: BlockReader, grid: _Grid) -> Generator[Summaries, None, None]:
@@ -141,8 +146,12 @@ def _widest(view: View, read: BlockReader, starts: range, width: int) -> Generat
 
 def _spread(grid: _Grid, found: Summaries) -> Summaries:
     """Every window of the grid from those with points, whose `time` is their number."""
+    times = grid.start - BIAS + grid.width * np.arange(grid.n, dtype=np.int64)
+    if len(found.time) == grid.n:
+        found.time = times
+        return found
     result = Summaries(
-        grid.start - BIAS + grid.width * np.arange(grid.n, dtype=np.int64),
+        times,
         np.zeros(grid.n),
         np.zeros(grid.n),
         np.zeros(grid.n),
@@ -193,7 +202,7 @@ def _reduce(times: Times, values: Values, grid: _Grid, parts: list[_Part]) -> No
     times, values = times[i:j], values[i:j]
     first = (int(times[0]) - grid.start) // grid.width
     last = (int(times[-1]) - grid.start) // grid.width
-    if last - first < len(times):  # search the edges in the times: cheaper than dividing every time
+    if SEARCH * (last - first) < len(times):  # search the edges in the times: cheaper than dividing every time
         edges = grid.start + grid.width * np.arange(first + 1, last + 1, dtype=np.int64)
         starts = np.concatenate(([0], times.searchsorted(edges), [len(times)]))
         filled = np.flatnonzero(starts[1:] > starts[:-1])
@@ -209,6 +218,7 @@ def _combine(parts: Sequence[_Part]) -> Summaries:
     """One row per window, `time` its number, ascending. What is found in one part only is taken as it is."""
     if not parts:
         return Summaries.concat([])
+    parts = _chained(parts)
     index, found = parts[0]
     if len(parts) > 1:
         index = np.concatenate([part.windows for part in parts])
@@ -221,3 +231,21 @@ def _combine(parts: Sequence[_Part]) -> Summaries:
         index = index[starts]
     count, least, most, mean, m2 = found
     return Summaries(index, least, np.clip(mean, least, most), most, count, np.sqrt(m2 / count))
+
+
+def _chained(parts: Sequence[_Part]) -> list[_Part]:
+    """The same with one row where a part ends in the window that the next begins with, as points that were decoded
+    chunk by chunk do: then nothing is left to be put in order."""
+    chain = [parts[0]]
+    for part in parts[1:]:
+        windows, summary = chain[-1]
+        if windows[-1] == part.windows[0]:
+            ends = (np.concatenate((one[-1:], other[:1])) for one, other in zip(summary, part.summary, strict=True))
+            for column, value in zip(part.summary, merged(Summary._make(ends), np.zeros(1, np.int64)), strict=True):
+                column[0] = value[0]
+            if len(windows) == 1:
+                chain.pop()
+            else:
+                chain[-1] = _Part(windows[:-1], Summary._make(column[:-1] for column in summary))
+        chain.append(part)
+    return chain

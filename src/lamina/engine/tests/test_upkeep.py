@@ -42,6 +42,17 @@ def test_streams_past_the_threshold_are_flushed_and_no_others(db):
     assert (large.count(), small.count()) == (100, 10)
 
 
+def test_only_an_insert_that_is_large_itself_goes_past_the_log(tmp_path):
+    """What is gathered is upkeep's: a writer of many batches does not wait for their segments."""
+    with lamina.open(tmp_path, settings=SMALL) as db:
+        stream = db.streams.create("c", "x")
+        for n in (399, 399):
+            fill(stream, 1, n)
+        assert (stream.slot.state.points, db.sealer.bytes_written) == (798, 0)
+        fill(stream, 1, 400)
+        assert (stream.slot.state.points, stream.count()) == (0, 1198)
+
+
 def test_largest_tails_are_flushed_when_all_together_exceed_the_bound(tmp_path):
     settings = SMALL._replace(flush_points=10**6, bulk_points=10**7, tails_limit=40_000)
     with lamina.open(tmp_path, settings=settings) as db:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lamina.columns import Columns, Times, Values
 from lamina.errors import InvalidArgument, InvalidTimeRange, InvalidValue, LaminaError, TooBig
 from lamina.faces.btrdb import wire
-from lamina.faces.btrdb.batches import BATCH_BYTES
+from lamina.faces.btrdb.batches import ARROW_ROWS, BATCH_BYTES
 from lamina.faces.btrdb.calls import MESSAGE_LIMIT
 from lamina.faces.btrdb.service import tables
 from lamina.faces.btrdb.service.codes import INVALID_PARAMETER, Refused
@@ -36,17 +36,21 @@ class Encoder:
         One message as a rule; more where they would exceed the limit of a message. Raises TooBig where one row does.
         """
         rows = len(columns[0])
-        stream = tables.ipc_stream(self.schema, columns, None if self.target is self.schema else self.target)
-        prefix = head + wire.length_delimited(field, len(stream))
-        if len(prefix) + len(stream) < MESSAGE_LIMIT:
-            yield b"".join((prefix, stream))
+        stream: list[bytes | memoryview]
+        if rows == ARROW_ROWS and self.target is self.schema:
+            stream = tables.ipc_parts(self.schema, columns)
+        else:
+            target = None if self.target is self.schema else self.target
+            stream = [memoryview(tables.ipc_stream(self.schema, columns, target))]
+        size = sum(map(len, stream))
+        prefix = head + wire.length_delimited(field, size)
+        if len(prefix) + size < MESSAGE_LIMIT:
+            yield b"".join((prefix, *stream))
         elif rows > 1:
             yield from self.messages(head, field, *(column[: rows // 2] for column in columns))
             yield from self.messages(head, field, *(column[rows // 2 :] for column in columns))
         else:
-            raise TooBig(
-                f"the schema of {len(columns)} columns takes {len(stream)} bytes, below {MESSAGE_LIMIT} are possible"
-            )
+            raise TooBig(f"the schema of {len(columns)} columns takes {size} bytes, below {MESSAGE_LIMIT} are possible")
 
     def columns(self, head: bytes, bundle: Columns) -> Iterator[bytes]:
         """As messages, of a bundle, in field 4."""

@@ -96,3 +96,27 @@ def test_points_before_the_first_group_are_left_out():
     found = summary.of_points(np.array([9.0, 1, 2, 3]), np.array([1, 2]))
     assert found.count.tolist() == [1, 2]
     assert found.mean.tolist() == [1, 2.5]
+
+
+@given(st.lists(st.lists(FINITE, min_size=1, max_size=12), min_size=1, max_size=30))
+def test_small_groups_have_the_same_numbers_as_in_one_pass_over_all(groups):
+    values, starts = np.concatenate(groups), starts_of(groups)
+    sizes = summary._sizes(starts, len(values))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for few, many in zip(
+            summary._of_few(values, starts, sizes), summary._of_many(values, starts, sizes), strict=True
+        ):
+            np.testing.assert_array_equal(few, many)
+
+
+@given(GROUPS, st.lists(st.booleans(), min_size=8, max_size=8))
+def test_a_part_alone_in_its_group_stays_as_it_is(groups, alone):
+    parts = summary.of_points(np.concatenate(groups), starts_of(groups))
+    starts = np.flatnonzero([i == 0 or alone[i] for i in range(len(groups))])
+    sizes = summary._sizes(starts, len(groups))
+    some = summary._of_others(parts, starts, sizes)
+    for i in range(len(starts)):
+        members = summary.Summary._make(column[starts[i] : starts[i] + sizes[i]] for column in parts)
+        expected = members if sizes[i] == 1 else summary.merged(members, np.zeros(1, np.int64))
+        for column, numbers in zip(some, expected, strict=True):
+            np.testing.assert_array_equal(column[i], numbers[0])

@@ -194,6 +194,21 @@ def test_empty_stretches_ask_nothing_of_the_disk() -> None:
     assert stream.read.reads == before
 
 
+@pytest.mark.parametrize("apart", [1, 3, 700])
+def test_windows_that_chunks_cut_are_whole(apart: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks of 8 points and slabs of 16 windows, with windows of less than a point up to many chunks."""
+    monkeypatch.setattr(leaves, "CHUNK_POINTS", 8)
+    monkeypatch.setattr(window, "SLAB", 16)
+    stream = GrownStream(Shape(8, 4, 0))
+    stream.insert([i * apart + i % 2 for i in range(300)], [i * 0.1 for i in range(300)])
+    stream.flush()
+    stream.insert([5, 90 * apart], [7.0, 8.0])
+    view = stream.view()
+    for width in (1, 2 * apart, 3 * apart + 1, 50 * apart, 1000 * apart):
+        start, end = -10 * width, min(300 * apart + 20 * width, 2000 * width)
+        assert_same(windows(view, stream.read, start, end, width), stream.model.windows(start, end, width))
+
+
 def test_exact_windows_read_at_most_one_leaf_per_edge() -> None:
     stream = GrownStream(Shape(16, 8, 0), cache_bytes=1 << 24)
     stream.insert(range(0, 30_000, 3), [float(i) for i in range(10_000)])

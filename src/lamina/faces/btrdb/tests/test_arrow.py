@@ -16,6 +16,7 @@ from lamina.faces.btrdb import arrow
 from lamina.faces.btrdb.calls import MESSAGE_LIMIT
 from lamina.faces.btrdb.generated import lamina_wire_v5_pb2 as pb
 from lamina.faces.btrdb.service.codes import Refused
+from lamina.faces.btrdb.service.tables import WORDS, ipc_parts, ipc_stream
 
 NS = pa.timestamp("ns", tz="UTC")
 TIMES = np.array([-1, 0, 1_500_000_000_123_456_789])
@@ -42,6 +43,14 @@ def test_points_have_the_contracts_schema_and_no_metadata():
     )
     assert table["time"].cast(pa.int64()).to_pylist() == TIMES.tolist()
     assert table["value"].to_pylist() == VALUES.tolist()
+
+
+@pytest.mark.parametrize("rows", [WORDS, 3 * WORDS, 16_384])
+@pytest.mark.parametrize("schema", [arrow.POINTS, arrow.WINDOWS], ids=["points", "windows"])
+def test_parts_are_the_stream(schema, rows):
+    kinds = {pa.float64(): np.float64, pa.uint64(): np.uint64}
+    columns = [np.arange(2 * rows, dtype=kinds.get(field.type, np.int64))[::2] for field in schema]
+    assert b"".join(ipc_parts(schema, columns)) == ipc_stream(schema, columns).to_pybytes()
 
 
 def test_nothing_is_a_table_without_rows():
