@@ -195,8 +195,7 @@ class Database:
     @property
     def unflushed_bytes(self) -> int:
         """What waits in memory to be flushed, of all kinds."""
-        kinds = (self.publisher, self.records.publisher, self.points.publisher)
-        return sum(publisher.tail_bytes for publisher in kinds)
+        return self.publisher.tail_bytes + self.records.publisher.tail_bytes + self.points.publisher.tail_bytes
 
     def _wait_for_room(self) -> None:
         """What is unflushed is at its bound: let upkeep make room."""

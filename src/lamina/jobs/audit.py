@@ -31,6 +31,10 @@ class _Kind(NamedTuple):
     message: str
 
 
+_Plain = tuple[str, str, str, str | None, int, str]
+"""A _Kind is one, and equal to any other, which is made in a third of the time."""
+
+
 class Audit:
     """Thread-safe; a call costs about a microsecond."""
 
@@ -38,12 +42,18 @@ class Audit:
         self._clock = clock
         self._lock = threading.Lock()  # guards everything below
         self._began_ns: int | None = None  # when the first of the calls came
-        self._calls: dict[_Kind, list[int]] = {}  # -> [how many, µs together]
+        self._calls: dict[_Plain, list[int]] = {}  # -> [how many, µs together]
 
     def call(
         self, token: str, method: str, path: str, client_ip: str | None, status: int, message: str, duration_us: int
     ) -> None:
         """Note a call. What is not of the API, and questions whether the server lives, are left out."""
+        with self._lock:
+            found = self._calls.get((token, method, path, client_ip, status, message))
+            if found is not None:
+                found[0] += 1
+                found[1] += duration_us
+                return
         _, api, route = path.partition(API)
         if not api or route in UNTOLD:
             return
@@ -82,5 +92,5 @@ class Audit:
                     "duration": duration_us / 1_000_000,
                 },
             )
-            for kind, (count, duration_us) in calls.items()
+            for kind, (count, duration_us) in ((_Kind._make(key), sums) for key, sums in calls.items())
         ]

@@ -131,10 +131,13 @@ class App:
 
     def _is_plain(self, scope: Scope, memo: dict[str, Any]) -> bool:
         """Whether these headers pass unchanged; remembered with them if so."""
+        lasting = memo.get("rest", memo)  # a series of records, which does not last, is no part of the question
+        if lasting.get("plain"):
+            return True
         fields = memo["fields"]
         plain = not any(name in fields for name in LONG_WAY) and self._check(scope, fields) is None
         if plain:
-            memo["plain"] = True
+            lasting["plain"] = True
         return plain
 
     def _count(self, path: str, status: int, took_ns: int) -> None:
@@ -284,7 +287,7 @@ def _counted(receive: Receive, limiter: RateLimiter, client: str) -> Receive:
 
 
 def _check_host(
-    headers: list[Header], fields: dict[bytes, bytes], http_version: str, guarded: bool, cors: Cors
+    headers: Sequence[Header], fields: dict[bytes, bytes], http_version: str, guarded: bool, cors: Cors
 ) -> Answer | None:
     """A configured origin is not foreign: who allows a page to read answers means to let it ask."""
     if b"host" not in fields:

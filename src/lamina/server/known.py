@@ -10,6 +10,7 @@ in digits alone: they are split at what is the same, and the other lines are loo
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from lamina.server.limits import HttpLimits
@@ -49,13 +50,41 @@ class Series(NamedTuple):
         return [(prefix + text, self.value) for text in self.texts]
 
 
+class Spliced(Sequence[Header]):
+    """Headers with a series among them, put together when somebody reads them: who keeps its records does not."""
+
+    __slots__ = ("_at", "_others", "_series", "_whole")
+
+    def __init__(self, others: Sequence[Header], at: int, series: Series) -> None:
+        self._others = others
+        self._at = at
+        self._series = series
+        self._whole: list[Header] | None = None
+
+    def __len__(self) -> int:
+        return len(self._others) + len(self._series.texts)
+
+    def __iter__(self) -> Iterator[Header]:
+        return iter(self._joined())
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._joined()[index]
+
+    def _joined(self) -> list[Header]:
+        if self._whole is None:
+            at = self._at
+            self._whole = [*self._others[:at], *self._series.headers(), *self._others[at:]]
+        return self._whole
+
+
 class Head:
     """Header lines, parsed. `memo` is for whatever follows from them alone, and lives as long as they are known; it
-    begins with `fields`, which a series is no part of, and `series`, if there is one."""
+    begins with `fields`, which a series is no part of, and, if there is one, `series` and `rest`, the memo of the other
+    lines."""
 
     __slots__ = ("fields", "headers", "length", "memo")
 
-    def __init__(self, headers: list[Header], fields: dict[bytes, bytes], length: int) -> None:
+    def __init__(self, headers: Sequence[Header], fields: dict[bytes, bytes], length: int) -> None:
         self.headers = headers  # in their order, names in lower case
         self.fields = fields  # by name, the last one of a name
         self.length = length  # of the body
@@ -132,9 +161,9 @@ class _Parted(NamedTuple):
         """What the parser would make of the whole block, from what it made of the rest; None: of too many lines."""
         if len(head.headers) + len(self.series.texts) > most:
             return None
-        at = self.before
-        found = Head([*head.headers[:at], *self.series.headers(), *head.headers[at:]], head.fields, head.length)
+        found = Head(Spliced(head.headers, self.before, self.series), head.fields, head.length)
         found.memo["series"] = self.series
+        found.memo["rest"] = head.memo
         return found
 
     def without(self, head: Head) -> Head:

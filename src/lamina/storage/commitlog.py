@@ -2,7 +2,8 @@
 
 Whoever holds the *commit role* runs groups. Embedded (`inline`), the first waiting thread takes the role and
 the others follow: a hand-off to a thread of our own would cost more than the write. In a server one committer
-thread does it. A second thread, the keeper, does what nobody waits for.
+thread does it, and in `os` mode the event loop where that is quickly done (`commit_here`). Another thread, the
+keeper, does what nobody waits for.
 
 Numbered invariants, cited by tests:
  1. A ticket succeeds only after its frame is durable (in `os` mode: written) and published.
@@ -35,6 +36,8 @@ IDLE_S = 0.1  # after a sync: until the mark that proves the last frame
 SPACE_BYTES, SPACE_NS = 8 * MIB, 1_000_000_000  # how often free space is looked at
 BACKSTOP_S = 0.25  # a follower looks for itself: an interrupt may have swallowed its wake-up
 NEAR = 64  # how far down the queue a leader looks for a thread to hand on to
+HERE_BYTES = 128 << 10  # commit_here: more is more than a quick copy into the page cache
+SLOW_NS, REST_NS = 20_000_000, 1_000_000_000  # after one that took so long, the committer does it for a while
 
 
 class CommitTicket(Submission):
@@ -62,6 +65,9 @@ class CommitTicket(Submission):
 
     def add_done_callback(self, call: Callable[[Ticket], None]) -> None:
         self._log._add_callback(self, call)
+
+    def commit_here(self) -> bool:
+        return self.done or self._log._commit_here(self)
 
 
 def called_back(call: Callable[[Ticket], None], ticket: CommitTicket) -> None:
@@ -128,6 +134,7 @@ class CommitLog:
         self._stranded = False  # somebody's group has no thread: the keeper commits it
         self._wake = threading.Event()
 
+        self._slow_until_ns = 0  # the disk made a thread wait that must not
         self._low_on_space = False
         self._unchecked_bytes = 0
         self._checked_ns = clock.monotonic_ns() - SPACE_NS
@@ -222,8 +229,6 @@ class CommitLog:
             self._queue.append(ticket)
             self._queued_bytes += size
             self._queued_ops += len(ops)
-            if not self._inline:
-                self._call_committer()
         return ticket
 
     def _check_open(self) -> None:
@@ -248,8 +253,7 @@ class CommitLog:
         self._blocked += 1
         try:
             while self._queue and self._is_full(ticket):
-                if self._inline:  # maybe nobody waits for what is queued
-                    self._call_keeper(stranded=True)
+                self._call_somebody()  # maybe nobody waits for what is queued
                 self._room.wait()
                 self._check_open()
         finally:
@@ -285,6 +289,8 @@ class CommitLog:
                 # Looked at under the lock: a leader that goes looks for waiting threads after it gave the role up.
                 if ticket.done or (self._inline and not self._role.locked()):
                     continue
+                if not self._inline:
+                    self._call_committer()
             left = BACKSTOP_S
             if timeout_s is not None:
                 left = min(left, (deadline - self._clock.monotonic_ns()) / 1e9)
@@ -292,6 +298,24 @@ class CommitLog:
                     raise Unavailable(f"not committed within {timeout_s} s; it may still be")
             if self._clock.wait(event, left):
                 event.clear()
+
+    def _commit_here(self, ticket: CommitTicket) -> bool:
+        """See `Ticket.commit_here`. To wake the committer, and be woken, takes longer than a small write."""
+        began = self._clock.monotonic_ns()
+        if not self._relaxed or self._queued_bytes > HERE_BYTES or began < self._slow_until_ns:
+            return False
+        if self._role.acquire(blocking=False):
+            try:
+                if self._writer.has_room(self._queued_bytes):  # to begin a file means to sync the one before
+                    self._run_group()
+            finally:
+                self._role.release()
+            if self._inline and self._queue:
+                self._hand_on()
+            ended = self._clock.monotonic_ns()
+            if ended - began > SLOW_NS:
+                self._slow_until_ns = ended + REST_NS
+        return ticket.done
 
     def _lead(self, ticket: CommitTicket | None) -> None:
         """Take the role and commit until the ticket is done (None: until nothing is queued); then hand on."""
@@ -321,8 +345,7 @@ class CommitLog:
         with self._lock:
             if not ticket.done:
                 ticket.calls.append(call)
-                if self._inline:  # nobody need be waiting
-                    self._call_keeper(stranded=True)
+                self._call_somebody()  # nobody need be waiting
                 return
         called_back(call, ticket)
 
@@ -419,6 +442,13 @@ class CommitLog:
             self._unqueue(tickets)
 
     # Threads
+
+    def _call_somebody(self) -> None:
+        """To commit what is queued. Holds `_lock`."""
+        if self._inline:
+            self._call_keeper(stranded=True)
+        else:
+            self._call_committer()
 
     def _call_committer(self) -> None:
         """Holds `_lock`."""

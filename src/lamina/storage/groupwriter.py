@@ -101,13 +101,17 @@ class GroupWriter:
             if not group.published:
                 self._publish(group.file, group, group.ops)
 
+    def has_room(self, size: int) -> bool:
+        """Whether a body of this size goes into the file there is."""
+        file = self.folder.active
+        return file is not None and file.size + FRAME_OVERHEAD + size <= self.folder.file_bytes
+
     def _file_for(self, size: int) -> LogFile:
         folder = self.folder
         if folder.unfinished is not None:
             folder.discard_unfinished()
         file = folder.active
-        full = file is not None and file.size + FRAME_OVERHEAD + size > folder.file_bytes
-        if file is None or (full and file.size > HEADER_BYTES):
+        if file is None or (not self.has_room(size) and file.size > HEADER_BYTES):
             file = self._start_file()
         return file
 

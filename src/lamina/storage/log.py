@@ -53,6 +53,11 @@ class Ticket(Protocol):
         """Call on the thread with the commit role, or at once if done; must not block."""
         ...
 
+    def commit_here(self) -> bool:
+        """For a thread that must not wait for a disk: commit now, on it, if no sync is needed for that, little is
+        queued and nobody else is at it. Whether the ops are published, or have failed."""
+        ...
+
     @property
     def error(self) -> BaseException | None:
         """Why it failed; None while pending or after success."""
@@ -95,8 +100,9 @@ class Damage(NamedTuple):
 
 class Log(Protocol):
     def submit(self, ops: Sequence[Op], *, essential: bool = False) -> Ticket:
-        """Queue ops as one submission: consecutive seqs, one frame, all or nothing. Blocks while the queue is full;
-        raises Unavailable when poisoned, Closed, TooBig, NoSpace (not if `essential`: needed to free space)."""
+        """Queue ops as one submission: consecutive seqs, one frame, all or nothing. They are committed when somebody
+        waits for the ticket, or gives it a callback. Blocks while the queue is full; raises Unavailable when poisoned,
+        Closed, TooBig, NoSpace (not if `essential`: needed to free space)."""
         ...
 
     def barrier(self, timeout_s: float | None = None) -> int:

@@ -57,6 +57,14 @@ class Commit:
         for ticket, _ in self._parts:
             ticket.add_done_callback(done)
 
+    def here(self) -> bool:
+        """For a thread that must not wait: whether all is through, committed on this thread if that is quickly done.
+        Else `add_done_callback`."""
+        done = all(ticket.commit_here() for ticket, _ in self._parts)
+        if done:
+            self._through()
+        return done
+
     @property
     def error(self) -> BaseException | None:
         return next((ticket.error for ticket, _ in self._parts if ticket.error is not None), None)

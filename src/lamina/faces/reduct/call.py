@@ -67,7 +67,7 @@ class Call:
         self.receive = receive
         self.send = send
         self.method: str = scope["method"]
-        self.headers: list[Header] = scope["headers"]
+        self.headers: Sequence[Header] = scope["headers"]
         self.values: tuple[str, ...] = ()
         self.principal: Principal = face.stranger
         self.started = False

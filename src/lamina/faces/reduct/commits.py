@@ -93,6 +93,7 @@ class Commits:
 
     def _submit(self) -> None:
         gathered, self._gathered = self._gathered, {}
+        under_way: list[tuple[Commit, list[_Waiting]]] = []
         for bucket, writes, waiting in gathered.values():
             if any(one.given_up for one in waiting):  # its request gave up meanwhile, and its claims
                 if len(waiting) != len(writes) or len(waiting) == 1:
@@ -103,6 +104,11 @@ class Commits:
                 commit = bucket.commit_writes(writes)
             except Exception as error:
                 _tell(waiting, error)
+            else:
+                under_way.append((commit, waiting))
+        for commit, waiting in under_way:
+            if commit.here():
+                _tell(waiting, commit.error)
             else:
                 commit.add_done_callback(partial(self._finished, waiting))
 

@@ -195,7 +195,7 @@ def outcome(data, before):
 
     async def app(scope, receive, send):
         body = await read_body(receive)
-        seen.append((scope["headers"], body))
+        seen.append((list(scope["headers"]), body))
         await reply(send)
 
     async def main():
@@ -219,8 +219,11 @@ def test_batches_are_put_together_from_their_other_lines_and_their_series():
     later = [b"%d" % at for at in range(50)]
     found = memory.find(batch(later, VALUE + b"x", after=b"x-b: c"))
     assert found.body == b"abcd"
-    assert found.head.headers == [*others[:2], *((b"x-reduct-time-" + text, VALUE + b"x") for text in later), others[2]]
+    lines = [*others[:2], *((b"x-reduct-time-" + text, VALUE + b"x") for text in later), others[2]]
+    assert (list(found.head.headers), len(found.head.headers), found.head.headers[2]) == (lines, len(lines), lines[2])
+    rest = found.head.memo.pop("rest")
     assert found.head.memo == {"fields": dict(others), "series": Series(later, VALUE + b"x")}
+    assert memory.find(data).head.memo["rest"] is rest, "what follows from the other lines lasts"
     assert isinstance(memory.find(batch(later * 2, VALUE, after=b"x-b: c")), bytes), "more lines than are taken"
     unequal = data.replace(VALUE, b"1,", 1)
     assert memory.find(unequal) is None

@@ -98,9 +98,10 @@ def test_a_group_closes_at_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     log.close()
 
 
-def test_submit_commits_nothing_itself() -> None:
+@pytest.mark.parametrize("inline", [True, False])
+def test_submit_commits_nothing_itself(inline: bool) -> None:
     files = FaultyFiles(MemoryFiles())
-    log = open_log(files)
+    log = open_log(files, inline=inline)
     ticket = log.submit([op()])
     assert files.calls["write"] == 0
     assert not ticket.done
@@ -240,6 +241,7 @@ def test_waiting_has_a_limit() -> None:
 
     log = open_log(MemoryFiles(), Stuck(), inline=False)
     ticket = log.submit([op()])
+    ticket.add_done_callback(lambda _: None)
     assert entered.wait(10)
     with pytest.raises(Unavailable, match=r"within 0.01 s"):
         ticket.wait(0.01)
@@ -402,7 +404,7 @@ def test_submitters_waiting_for_room_learn_of_the_failure() -> None:
     files = FaultyFiles(MemoryFiles())
     log = open_log(files, Stuck(), inline=False, queue_ops=1)
     files.fail("write", 2)  # the first is the header
-    log.submit([op()])
+    log.submit([op()]).add_done_callback(lambda _: None)
     until(lambda: not log._queue)
     log.submit([op()])
     errors: list[BaseException] = []

@@ -15,9 +15,13 @@ class Write:
 
 
 class Commit:
-    def __init__(self):
+    def __init__(self, quick=False):
         self.error = None
         self.calls = []
+        self.quick = quick
+
+    def here(self):
+        return self.quick
 
     def add_done_callback(self, call):
         self.calls.append(call)
@@ -28,11 +32,12 @@ class Commit:
 
 
 class Bucket:
-    def __init__(self):
+    def __init__(self, quick=False):
         self.committed = []
+        self.quick = quick
 
     def commit_writes(self, writes):
-        commit = Commit()
+        commit = Commit(self.quick)
         self.committed.append((list(writes), commit))
         return commit
 
@@ -53,6 +58,20 @@ def test_single_writes_of_an_entry_are_one_submission_and_batches_stay_apart():
         assert ended[:2] == [None, None]
         assert isinstance(ended[2], OSError)
         assert ended[3] is None
+
+    asyncio.run(main())
+
+
+def test_what_was_committed_on_the_loop_is_told_in_the_same_tick():
+    async def main():
+        commits, bucket = Commits(), Bucket(quick=True)
+        told = []
+        commits.call(bucket, Write("x"), told.append)
+        future = commits.add(bucket, [Write("y")])
+        await asyncio.sleep(0)
+        assert told == [None]
+        assert future.done()
+        assert not bucket.committed[0][1].calls
 
     asyncio.run(main())
 
