@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 PART_BYTES = 1 << 20
 """Read and sent at a time: 8 connections hold 8 MiB, 16 where the loop sends them."""
 
+FIRST_BYTES = 64 << 10
+"""Sent first by a thread, so that the client has something to read while the next part is read."""
+
 LONG_BYTES = 256 << 10
 """More than this is sent by a thread where that is possible: it is still in the cache when it is sent."""
 
@@ -95,6 +98,7 @@ def _parts(records: Sequence[Record], buffer: memoryview | None) -> Iterator[Par
     gathered: list[bytes | memoryview] = []
     size = used = 0
     at = 0
+    limit = PART_BYTES if buffer is None else FIRST_BYTES
     while at < len(records):
         record = records[at]
         if record.size > SMALL:
@@ -105,9 +109,10 @@ def _parts(records: Sequence[Record], buffer: memoryview | None) -> Iterator[Par
                 gathered.append(chunk)
                 size += len(chunk)
                 used += record.room
-                if size >= PART_BYTES or (buffer is not None and record.room > len(buffer)):
+                if size >= limit or (buffer is not None and record.room > len(buffer)):
                     yield gathered
                     gathered, size, used = [], 0, 0
+                    limit = PART_BYTES
             at += 1
             continue
         run = at
