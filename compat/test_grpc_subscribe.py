@@ -175,6 +175,6 @@ def test_a_reader_that_falls_behind_is_told_so():
 def test_a_large_insert_is_delivered_in_messages_of_bounded_size():
     many = Samples(np.arange(100_000), np.zeros(100_000))
     messages = list(subscribe._arrow(uuid4(), many))
-    assert len(messages) == 5
+    assert len(messages) == 7
     tables = [pa.ipc.open_stream(pb.SubscriptionResp.FromString(m).arrowBytes).read_all() for m in messages]
     assert sum(table.num_rows for table in tables) == 100_000

@@ -97,7 +97,7 @@ def _class(name: str, kind: type[Any]) -> str:
             continue
         if member.startswith("_") and member not in SPECIAL:
             continue
-        if isinstance(found, staticmethod):
+        if isinstance(found, staticmethod | classmethod):
             found = found.__func__
         if isinstance(found, property) and found.__doc__:
             kind_of = inspect.signature(found.fget).return_annotation  # type: ignore[arg-type]
