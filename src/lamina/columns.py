@@ -23,8 +23,8 @@ Values = NDArray[np.float64]
 
 
 FIRST_ROOM = 16
-"""Parts as long as the first that fit before columns are copied into longer ones. Room that is not used is not touched,
-so it takes no memory."""
+"""Parts as long as the first that fit before columns are copied into ones twice as long. Room that is not used is not
+touched, so it takes no memory."""
 
 
 class Columns:
@@ -60,7 +60,7 @@ class Columns:
         for part in chain(few, parts):
             end = n + len(part)
             if end > room:
-                room = FIRST_ROOM * end
+                room = 2 * end
                 longer = [np.empty(room, letter) for letter in cls._types]
                 for column, old in zip(longer, columns, strict=True):
                     column[:n] = old[:n]
