@@ -87,13 +87,15 @@ class Load:
         assert self._failed == []
 
 
-def check(place, load, before):
-    """What was acknowledged before the backup began is there, evicted from its beginning; all contents are right."""
+def check(place, load, before, lost):
+    """What was acknowledged before the backup began is there, evicted from its beginning; all contents but those that
+    are lost are right."""
     with lamina.open(place, settings=SMALL) as db:
         for bucket, name in (("ring", "a"), ("ring", "b"), ("kept", "c")):
             records = list(db.buckets[bucket].entry(name).query())
             for record in records:
-                assert record.read() == content(name, record.time_us)
+                if f"{bucket}/{name} {record.time_us}" not in lost:
+                    assert record.read() == content(name, record.time_us)
             found = [record.time_us for record in records]
             written = load.times[name]
             evicted = written.index(found[0]) if found else before[name]
@@ -110,8 +112,11 @@ def test_backup_is_consistent_while_records_come_and_go(tmp_path, by):
             before = dict(load.acknowledged)
             copy = tmp_path / f"copy-{round_}"
             backup.backup(db if by == "database" else db.path, copy)
-            assert list(doctor.verify(copy)) == []
-            check(copy, load, before)
+            lost = {finding.place for finding in doctor.verify(copy)}
+            # By path: what came while the backup ran, and was evicted before it ended, may have lost its content.
+            late = {f"ring/{name} {time_us}" for name in "ab" for time_us in load.times[name][before[name] :]}
+            assert lost <= (late if by == "path" else set())
+            check(copy, load, before, lost)
 
 
 def test_payload_files_are_copies_and_never_links(tmp_path):
