@@ -23,8 +23,7 @@ Values = NDArray[np.float64]
 
 
 FIRST_ROOM = 16
-"""Parts as long as the first that fit before columns are copied into ones twice as long. Room that is not used is not
-touched, so it takes no memory."""
+"""Parts as long as the first that fit before columns are copied into ones twice as long."""
 
 
 class Columns:
@@ -68,7 +67,8 @@ class Columns:
             for name, column in zip(cls.fields, columns, strict=True):
                 column[n:end] = getattr(part, name)
             n = end
-        return cls(*(column[:n] for column in columns))
+        # Room may be memory that was in use before, and a slice would hold all of it.
+        return cls(*(column[:n].copy() if 2 * n < room else column[:n] for column in columns))
 
     def __len__(self) -> int:
         return len(getattr(self, self.fields[0]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from typing import NamedTuple
 
 from lamina.jobs.system import Event
 from lamina.time import Clock
@@ -22,17 +21,8 @@ UNTOLD = ("alive", "ready")
 """Asked for by supervisors every second."""
 
 
-class _Kind(NamedTuple):
-    token: str
-    method: str
-    path: str
-    client_ip: str | None
-    status: int
-    message: str
-
-
-_Plain = tuple[str, str, str, str | None, int, str]
-"""A _Kind is one, and equal to any other, which is made in a third of the time."""
+_Kind = tuple[str, str, str, str | None, int, str]
+"""Token, method, path, address, status and message of calls that are alike."""
 
 
 class Audit:
@@ -42,14 +32,15 @@ class Audit:
         self._clock = clock
         self._lock = threading.Lock()  # guards everything below
         self._began_ns: int | None = None  # when the first of the calls came
-        self._calls: dict[_Plain, list[int]] = {}  # -> [how many, µs together]
+        self._calls: dict[_Kind, list[int]] = {}  # -> [how many, µs together]
 
     def call(
         self, token: str, method: str, path: str, client_ip: str | None, status: int, message: str, duration_us: int
     ) -> None:
         """Note a call. What is not of the API, and questions whether the server lives, are left out."""
+        kind: _Kind = (token, method, path, client_ip, status, message)
         with self._lock:
-            found = self._calls.get((token, method, path, client_ip, status, message))
+            found = self._calls.get(kind)
             if found is not None:
                 found[0] += 1
                 found[1] += duration_us
@@ -57,12 +48,12 @@ class Audit:
         _, api, route = path.partition(API)
         if not api or route in UNTOLD:
             return
-        kind = _Kind(token, method, path[:PATH_LIMIT], client_ip, status, message)
+        kind = (token, method, path[:PATH_LIMIT], client_ip, status, message)
         with self._lock:
             found = self._calls.get(kind)
             if found is None:
                 if len(self._calls) >= KINDS:
-                    kind = _Kind(token, method, "*", None, status, "")
+                    kind = (token, method, "*", None, status, "")
                 found = self._calls.setdefault(kind, [0, 0])
                 if self._began_ns is None:
                     self._began_ns = self._clock.monotonic_ns()
@@ -80,17 +71,17 @@ class Audit:
         return [
             Event(
                 "audit",
-                kind.token,
-                kind.status,
-                kind.message,
+                token,
+                status,
+                message,
                 {
-                    "token_name": kind.token,
-                    "method": kind.method,
-                    "path": kind.path,
-                    "client_ip": kind.client_ip,
+                    "token_name": token,
+                    "method": method,
+                    "path": path,
+                    "client_ip": client_ip,
                     "call_count": count,
                     "duration": duration_us / 1_000_000,
                 },
             )
-            for kind, (count, duration_us) in ((_Kind._make(key), sums) for key, sums in calls.items())
+            for (token, method, path, client_ip, status, message), (count, duration_us) in calls.items()
         ]

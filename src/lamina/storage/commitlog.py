@@ -37,7 +37,8 @@ SPACE_BYTES, SPACE_NS = 8 * MIB, 1_000_000_000  # how often free space is looked
 BACKSTOP_S = 0.25  # a follower looks for itself: an interrupt may have swallowed its wake-up
 NEAR = 64  # how far down the queue a leader looks for a thread to hand on to
 HERE_BYTES = 128 << 10  # commit_here: more is more than a quick copy into the page cache
-SLOW_NS, REST_NS = 20_000_000, 1_000_000_000  # after one that took so long, the committer does it for a while
+SLOW_NS, REST_NS = 20_000_000, 1_000_000_000  # after one that took so long, the committer does it for a while,
+LONGEST_REST = 64  # for twice as long each time that the next is as slow, up to so many times
 
 
 class CommitTicket(Submission):
@@ -134,7 +135,7 @@ class CommitLog:
         self._stranded = False  # somebody's group has no thread: the keeper commits it
         self._wake = threading.Event()
 
-        self._slow_until_ns = 0  # the disk made a thread wait that must not
+        self._slow_until_ns, self._rest_ns = 0, REST_NS  # the disk made a thread wait that must not
         self._low_on_space = False
         self._unchecked_bytes = 0
         self._checked_ns = clock.monotonic_ns() - SPACE_NS
@@ -209,8 +210,7 @@ class CommitLog:
     # Submitting
 
     def submit(self, ops: Sequence[Op], *, essential: bool = False) -> CommitTicket:
-        """See `Log.submit`. Only queues: someone who waits, or a thread of the log, commits. `essential`: needed
-        to free space, so accepted below the reserve."""
+        """See `Log.submit`. Only queues. `essential`: needed to free space, so accepted below the reserve."""
         size = 0
         for op in ops:
             length = op_length(op)
@@ -306,16 +306,33 @@ class CommitLog:
             return False
         if self._role.acquire(blocking=False):
             try:
-                if self._writer.has_room(self._queued_bytes):  # to begin a file means to sync the one before
+                if self._take_little():
                     self._run_group()
+            except BaseException:
+                with self._lock:
+                    self._call_somebody()  # invariant 3
+                raise
             finally:
                 self._role.release()
             if self._inline and self._queue:
                 self._hand_on()
             ended = self._clock.monotonic_ns()
             if ended - began > SLOW_NS:
-                self._slow_until_ns = ended + REST_NS
+                self._slow_until_ns = ended + self._rest_ns
+                self._rest_ns = min(2 * self._rest_ns, LONGEST_REST * REST_NS)
+            else:
+                self._rest_ns = REST_NS
         return ticket.done
+
+    def _take_little(self) -> bool:
+        """Make what is queued the group, if it is little and goes into the file there is: to begin one means to sync
+        the one before."""
+        with self._lock:
+            size = self._queued_bytes
+            if self._group is not None or not self._queue or size > HERE_BYTES or not self._writer.has_room(size):
+                return False
+            self._group = self._next_group()
+        return True
 
     def _lead(self, ticket: CommitTicket | None) -> None:
         """Take the role and commit until the ticket is done (None: until nothing is queued); then hand on."""

@@ -104,6 +104,8 @@ class GroupWriter:
     def has_room(self, size: int) -> bool:
         """Whether a body of this size goes into the file there is."""
         file = self.folder.active
+        if self.folder.unfinished is not None:
+            return False
         return file is not None and file.size + FRAME_OVERHEAD + size <= self.folder.file_bytes
 
     def _file_for(self, size: int) -> LogFile:

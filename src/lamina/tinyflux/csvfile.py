@@ -13,6 +13,7 @@ Promises, by number (tests cite them):
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -163,6 +164,7 @@ class CSVFile:
         fresh = CALLS.open(self.path, self._flags)
         CALLS.close(self._fd)
         self._fd = fresh
+        self._named = False
 
     def read(self, start: int, end: int) -> bytes:
         """Bytes [start, end); fewer if the file ends before."""
@@ -257,8 +259,7 @@ class CSVFile:
                 CALLS.fsync(self._fd)
                 if not self._named:
                     # After the file: that sync mostly took the name along, and this one has nothing left to do.
-                    with suppress(PermissionError):  # a folder that may not be read cannot be synced, only written in
-                        sync_folder(self.path)
+                    _sync_name(self.path)
                     self._named = True
         except BaseException:
             # Half a row must not stay, nor a row whose caller was told that it failed (promise 1).
@@ -396,25 +397,39 @@ def sync_folder(path: str) -> None:
         CALLS.close(fd)
 
 
+_NO_SYNC = (errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOTSUP, errno.ENOENT, errno.ENOTDIR)
+"""A folder that may only be written in, one of a system that syncs no folders, or one that was moved away."""
+
+
+def _sync_name(path: str) -> None:
+    """sync_folder, where that can be done. Raises OSError where it failed."""
+    try:
+        sync_folder(path)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+
+
 def create_file(path: str | os.PathLike[str], create_dirs: bool) -> None:
     """An empty file at `path` unless there is one; with `create_dirs` its missing parents too, with names that stay.
 
     The file's own name is made durable with the first rows that are synced (promise 1).
     """
     if create_dirs:
-        _create_folders(os.path.dirname(os.path.abspath(path)))
+        _create_folders(os.path.dirname(os.fspath(path)))
     CALLS.close(CALLS.open(os.fspath(path), os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o666))
 
 
 def _create_folders(folder: str) -> None:
     missing = []
-    while not os.path.isdir(folder) and os.path.dirname(folder) != folder:
+    while folder and not os.path.isdir(folder):
         missing.append(folder)
         folder = os.path.dirname(folder)
     if missing:
         os.makedirs(missing[0], exist_ok=True)
     for made in missing:
-        sync_folder(made)
+        if os.path.basename(made) not in ("", os.curdir, os.pardir):
+            _sync_name(made)
 
 
 def write_beside(path: str, suffix: str, data: Iterable[bytes]) -> None:

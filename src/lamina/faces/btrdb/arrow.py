@@ -37,7 +37,7 @@ class Encoder:
         """
         rows = len(columns[0])
         stream: list[bytes | memoryview]
-        if rows == ARROW_ROWS and self.target is self.schema:
+        if rows == ARROW_ROWS and (self.target is POINTS or self.target is WINDOWS):
             stream = tables.ipc_parts(self.schema, columns)
         else:
             target = None if self.target is self.schema else self.target

@@ -50,7 +50,7 @@ class Commits:
 
     def __init__(self) -> None:
         self._gathered: dict[object, _Submission] = {}
-        self._done: deque[tuple[Commit, list[_Waiting]]] = deque()  # appended by the committer, popped by the loop
+        self._done: deque[tuple[Commit, list[_Waiting]]] = deque()  # appended by who commits, popped by the loop
         self._woken = False  # a wake-up of the loop is on its way
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -107,13 +107,16 @@ class Commits:
             else:
                 under_way.append((commit, waiting))
         for commit, waiting in under_way:
-            if commit.here():
-                _tell(waiting, commit.error)
-            else:
-                commit.add_done_callback(partial(self._finished, waiting))
+            try:
+                if commit.here():
+                    _tell(waiting, commit.error)
+                else:
+                    commit.add_done_callback(partial(self._finished, waiting))
+            except Exception as error:  # the others of this tick are to be committed all the same
+                _tell(waiting, error)
 
     def _finished(self, waiting: list[_Waiting], commit: Commit) -> None:
-        """On the committer's thread, once per submission; a group of submissions wakes the loop once."""
+        """On the thread that commits, once per submission; a group of submissions wakes the loop once."""
         self._done.append((commit, waiting))
         if not self._woken:
             self._woken = True

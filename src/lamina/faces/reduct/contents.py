@@ -21,7 +21,8 @@ PART_BYTES = 1 << 20
 """Read and sent at a time: 8 connections hold 8 MiB, 16 where the loop sends them."""
 
 FIRST_BYTES = 64 << 10
-"""Sent first by a thread, so that the client has something to read while the next part is read."""
+"""Of contents above 64 KiB: sent first by a thread, so that the client has something to read while the next part is.
+What is wrong with a record behind it can be told by breaking the answer off only, as behind any part."""
 
 LONG_BYTES = 256 << 10
 """More than this is sent by a thread where that is possible: it is still in the cache when it is sent."""

@@ -50,6 +50,28 @@ def test_not_more_than_a_little(monkeypatch: pytest.MonkeyPatch) -> None:
     log.close()
 
 
+def test_what_comes_while_it_looks_is_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = open_log(MemoryFiles(), durability="os", inline=False)
+    log.submit([op()]).wait()
+    monkeypatch.setattr(commitlog, "HERE_BYTES", 200)
+    ticket = log.submit([op()])
+    free = log._role
+
+    class Late:
+        def acquire(self, blocking: bool) -> bool:
+            log.submit([op(body=b"x" * 300)])
+            return free.acquire(blocking)
+
+        def release(self) -> None:
+            free.release()
+
+    monkeypatch.setattr(log, "_role", Late())
+    assert not ticket.commit_here()
+    monkeypatch.setattr(log, "_role", free)
+    ticket.wait()
+    log.close()
+
+
 @pytest.mark.parametrize("inline", [True, False])
 def test_not_while_somebody_else_is_at_it(inline: bool) -> None:
     gate, entered = threading.Event(), threading.Event()
@@ -78,6 +100,7 @@ def test_a_slow_disk_is_left_to_the_committer_for_a_while() -> None:
     class Slow(ListSink):
         def publish(self, first_seq: int, ops: Sequence[Op]) -> None:
             if first_seq == 2:
+                assert log._rest_ns == commitlog.REST_NS
                 clock.advance(2 * commitlog.SLOW_NS / 1e9)
             super().publish(first_seq, ops)
 
@@ -88,6 +111,7 @@ def test_a_slow_disk_is_left_to_the_committer_for_a_while() -> None:
     assert not ticket.commit_here()
     clock.advance(commitlog.REST_NS / 1e9)
     assert ticket.commit_here()
+    assert log._rest_ns == commitlog.REST_NS, "it was quick again"
     log.close()
 
 

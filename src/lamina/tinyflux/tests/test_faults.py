@@ -347,17 +347,59 @@ def test_a_file_has_its_name_durably_before_an_insert_is_acknowledged(
         calls.clear()
 
 
-def test_a_folder_that_may_only_be_written_in_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Closed:
-        def __getattr__(self, name: str) -> Any:
-            def made(*args: Any) -> Any:
-                if name == "open" and os.path.isdir(args[0]):
-                    raise PermissionError(13, "Permission denied")
-                return getattr(csvfile.Calls, name)(*args)
+class Refusing:
+    """The system's calls, but for syncing folders, or opening them."""
 
-            return made
+    def __init__(self, error: OSError, opening: bool) -> None:
+        self._error = error
+        self._opening = opening
 
-    with TinyFlux(tmp_path / "a.csv") as db:
-        monkeypatch.setattr(csvfile, "CALLS", Closed())
+    def __getattr__(self, name: str) -> Any:
+        def made(*args: Any) -> Any:
+            opened = name == "open" and self._opening and os.path.isdir(args[0])
+            if opened or (name == "fsync" and stat.S_ISDIR(os.fstat(args[0]).st_mode)):
+                raise self._error
+            return getattr(csvfile.Calls, name)(*args)
+
+        return made
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EINVAL, errno.ENOENT])
+def test_a_folder_that_cannot_be_synced_holds_nobody_up(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(csvfile, "CALLS", Refusing(OSError(code, "no"), code == errno.EACCES))
+    with TinyFlux(tmp_path / "x" / "a.csv", create_dirs=True) as db:
         db.insert(Point(time=START))
-    assert (tmp_path / "a.csv").read_bytes() == b"2024-01-01T00:00:00,_default\r\n"
+    assert (tmp_path / "x" / "a.csv").read_bytes() == b"2024-01-01T00:00:00,_default\r\n"
+
+
+def test_a_folder_whose_sync_fails_refuses_the_insert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with TinyFlux(tmp_path / "a.csv") as db:
+        monkeypatch.setattr(csvfile, "CALLS", Refusing(OSError(errno.EIO, "gone"), False))
+        with pytest.raises(OSError, match="gone"):
+            db.insert(Point(time=START))
+        assert (tmp_path / "a.csv").read_bytes() == b""
+
+
+def test_another_file_under_the_name_has_its_own_made_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders: list[str] = []
+    plain = csvfile.sync_folder
+    monkeypatch.setattr(csvfile, "sync_folder", lambda path: (folders.append(path), plain(path)))
+    with TinyFlux(tmp_path / "a.csv") as db:
+        db.insert(Point(time=START))
+        os.replace(tmp_path / "a.csv", tmp_path / "b.csv")
+        (tmp_path / "a.csv").touch()
+        db.insert(Point(time=START))
+        assert folders == [str(tmp_path / "a.csv")] * 2
+
+
+def test_folders_are_made_where_the_file_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "real" / "sub").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("real/sub")
+    for path in ("a/../b/x.csv", "link/../new/x.csv"):
+        with TinyFlux(path, create_dirs=True) as db:
+            db.insert(Point(time=START))
+    assert (tmp_path / "b" / "x.csv").exists()
+    assert (tmp_path / "real" / "new" / "x.csv").exists()

@@ -76,6 +76,26 @@ def test_what_was_committed_on_the_loop_is_told_in_the_same_tick():
     asyncio.run(main())
 
 
+def test_a_commit_that_raises_holds_no_other_of_its_tick_up():
+    class Broken(Bucket):
+        def commit_writes(self, writes):
+            commit = super().commit_writes(writes)
+            if writes[0].entry == "x":
+                commit.here = lambda: 1 // 0
+            return commit
+
+    async def main():
+        commits, bucket = Commits(), Broken(quick=True)
+        told = {"x": [], "y": []}
+        for entry, calls in told.items():
+            commits.call(bucket, Write(entry), calls.append)
+        await asyncio.sleep(0)
+        assert isinstance(told["x"][0], ZeroDivisionError)
+        assert told["y"] == [None]
+
+    asyncio.run(main())
+
+
 def test_what_its_request_gave_up_is_not_committed():
     async def main():
         commits, bucket = Commits(), Bucket()
