@@ -9,17 +9,29 @@ import pytest
 
 from lamina.errors import Unavailable
 from lamina.storage import commitlog
-from lamina.storage.log import Op
+from lamina.storage.commitlog import CommitLog
+from lamina.storage.files import Files
+from lamina.storage.log import Op, Sink
 from lamina.storage.memory import MemoryFiles
-from lamina.storage.tests.openedlog import open_log
+from lamina.storage.tests.openedlog import open_log, until
 from lamina.testing.clock import ManualClock
 from lamina.testing.faulty import FaultyFiles
 from lamina.testing.log_contract import ListSink, op
 
 
+def log_at_rest(
+    files: Files | None = None, sink: Sink | None = None, *, clock: ManualClock | None = None, **settings: object
+) -> CommitLog:
+    """A log with a file, whose committer has let go of it again, and whose keeper waits for a clock that stands."""
+    settings = {"durability": "os", "sync_interval_s": 1000, **settings}
+    log = open_log(files or MemoryFiles(), sink, inline=False, clock=clock or ManualClock(), **settings)
+    log.submit([op()]).wait()
+    until(lambda: log._committer_idle)
+    return log
+
+
 def test_what_is_queued_is_one_group_and_needs_no_thread() -> None:
-    log = open_log(MemoryFiles(), durability="os", inline=False)
-    log.submit([op()]).wait()  # there is a file now
+    log = log_at_rest()
     tickets = [log.submit([op(n)]) for n in range(3)]
     threads = threading.active_count()
     assert tickets[1].commit_here()
@@ -31,8 +43,7 @@ def test_what_is_queued_is_one_group_and_needs_no_thread() -> None:
 
 def test_not_where_a_sync_is_promised_or_a_file_begins() -> None:
     for durability, size in (("group", 4096), ("os", 200)):
-        log = open_log(MemoryFiles(), durability=durability, inline=False, log_file_bytes=size)
-        log.submit([op(body=b"x" * 90)]).wait()
+        log = log_at_rest(durability=durability, log_file_bytes=size)
         ticket = log.submit([op(body=b"x" * 90)])
         assert not ticket.commit_here()
         assert log.published_seq == 1
@@ -41,8 +52,7 @@ def test_not_where_a_sync_is_promised_or_a_file_begins() -> None:
 
 
 def test_not_more_than_a_little(monkeypatch: pytest.MonkeyPatch) -> None:
-    log = open_log(MemoryFiles(), durability="os", inline=False)
-    log.submit([op()]).wait()
+    log = log_at_rest()
     monkeypatch.setattr(commitlog, "HERE_BYTES", 100)
     ticket = log.submit([op(body=b"x" * 100)])
     assert not ticket.commit_here()
@@ -51,8 +61,7 @@ def test_not_more_than_a_little(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_comes_while_it_looks_is_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    log = open_log(MemoryFiles(), durability="os", inline=False)
-    log.submit([op()]).wait()
+    log = log_at_rest()
     monkeypatch.setattr(commitlog, "HERE_BYTES", 200)
     ticket = log.submit([op()])
     free = log._role
@@ -104,8 +113,7 @@ def test_a_slow_disk_is_left_to_the_committer_for_a_while() -> None:
                 clock.advance(2 * commitlog.SLOW_NS / 1e9)
             super().publish(first_seq, ops)
 
-    log = open_log(MemoryFiles(), Slow(), durability="os", inline=False, clock=clock, sync_interval_s=1000)
-    log.submit([op()]).wait()
+    log = log_at_rest(sink=Slow(), clock=clock)
     assert log.submit([op()]).commit_here()
     ticket = log.submit([op()])
     assert not ticket.commit_here()
@@ -117,8 +125,7 @@ def test_a_slow_disk_is_left_to_the_committer_for_a_while() -> None:
 
 def test_a_failure_is_told_as_of_any_commit() -> None:
     files = FaultyFiles(MemoryFiles())
-    log = open_log(files, durability="os", inline=False)
-    log.submit([op()]).wait()
+    log = log_at_rest(files)
     files.fail("write")
     ticket = log.submit([op()])
     assert ticket.commit_here()
