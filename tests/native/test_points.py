@@ -41,6 +41,11 @@ QUERIES = [
     MeasurementQuery() != "a",
     TagQuery().noop(),
     FieldQuery().p == float("inf"),
+    TagQuery().t.matches("x$"),
+    ~TagQuery().t.search("xx"),
+    (TagQuery().t == "x") & FieldQuery().p.test(lambda value: value == 2),
+    ~(FieldQuery().p.exists() & FieldQuery().p.map(str).test(len)) | MeasurementQuery().test(str.islower),
+    TimeQuery().test(lambda time: time.second % 7 == 3) & ~(TagQuery().t.search("xx") | (MeasurementQuery() == "b")),
 ]
 
 
@@ -128,8 +133,13 @@ def test_what_a_server_does_not_run():
             TagQuery().t.matches("x"),
             TagQuery().t.search("x") & TagQuery().t.exists(),
         ):
-            with pytest.raises(errors.InvalidArgument, match="filter them here"):
-                a.search(query)
+            for change in (a.remove, lambda query: a.update(query, tags={"u": "v"})):
+                with pytest.raises(errors.InvalidArgument, match="which a server does not run"):
+                    change(query)
+        assert (a.count(), a.count(TagQuery().u.exists())) == (200, 0)
+        seen = set()
+        assert a.count((TagQuery().t != "xx") & TagQuery().t.test(lambda value: seen.add(value) or True)) == 134
+        assert seen == {"", "x"}, "what the rest of the query selects"
         with pytest.raises(errors.InvalidArgument, match="a function is not run by a server"):
             a.update(fields=lambda old: old)
         with pytest.raises(errors.InvalidArgument, match="a function is not run by a server"):
@@ -139,6 +149,16 @@ def test_what_a_server_does_not_run():
             long |= TagQuery().t == str(i)
         with pytest.raises(errors.InvalidArgument, match="more than 200 tests"):
             a.search(long)
+
+
+def test_what_a_function_of_a_query_raises_comes_out(db):
+    db.measurements.insert(some())
+    for ask in (db.measurements.search, db.measurements.count, db.measurements.contains, db.measurements.get):
+        with pytest.raises(ZeroDivisionError):
+            ask(TagQuery().t.test(lambda value: 1 / (len(value) - 2)))
+        with pytest.raises(TypeError):
+            ask(TagQuery().n.matches("a"))
+    assert db.measurements.count() == 200
 
 
 @pytest.mark.parametrize("where", ["memory", "server"])

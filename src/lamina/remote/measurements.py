@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -11,16 +12,18 @@ from numpy.typing import NDArray
 
 from lamina.engine.points.incoming import batch_of, groups_of
 from lamina.engine.points.pointset import OrderBy, Part, PointSet
-from lamina.engine.points.reading import Reading, asked
+from lamina.engine.points.reading import Reading, asked, check_extent
 from lamina.errors import InvalidArgument
 from lamina.points.batch import Batch, Grouped, concat
 from lamina.points.field import ABSENT, FieldColumn, constant
+from lamina.points.masks import choose
 from lamina.points.names import check_measurement_name
 from lamina.points.point import EPOCH, MICROSECOND, Point
+from lamina.points.search import TailColumns
 from lamina.points.updates import Update
 from lamina.time import SystemClock, TimeLike, WidthLike, to_interval_ns
 from lamina.wire import points as wire
-from lamina.wire.queries import tree_of
+from lamina.wire.queries import told, tree_of
 
 if TYPE_CHECKING:
     from lamina.engine.points.incoming import Given
@@ -74,20 +77,41 @@ class _Asking(Reading):
         order: OrderBy = "time",
         limit: int | None = None,
     ) -> PointSet:
-        """As `lamina.Measurement.search`; the points come with the call."""
+        """As `lamina.Measurement.search`; the points come with the call. Functions and patterns of the query (`test`,
+        `map`, `matches`, `search`) are run here: what the rest of it selects comes over the wire, and only that do
+        they see."""
+        check_extent(order, limit)
+        query, first, last = asked(query, start, end)
+        sent = None if query is None else told(query)
+        rest = None if sent is query else query
+        portions = self._call(
+            "search",
+            query=_tree(sent),
+            start=first,
+            end=last,
+            order=order,
+            limit=limit if rest is None else None,
+        )
         found: dict[str, list[tuple[Batch, NDArray[np.uint64]]]] = {}
-        for portion in self._call("search", **_asked(query, start, end), order=order, limit=limit):
-            measurement, batch, ordinals = wire.decode(*portion)
-            found.setdefault(measurement, []).append((batch, ordinals))
+        with closing(portions):
+            for portion in portions:
+                measurement, batch, ordinals = wire.decode(*portion)
+                if rest is not None:
+                    batch, ordinals = _chosen(rest, measurement, batch, ordinals)
+                if batch.n:
+                    found.setdefault(measurement, []).append((batch, ordinals))
         parts = [
             Part(name, _Received(concat([one for one, _ in some]), np.concatenate([other for _, other in some])))  # type: ignore[arg-type]
             for name, some in found.items()
         ]
-        return PointSet(parts, order, None, lambda: None)
+        return PointSet(parts, order, None if rest is None else limit, lambda: None)
 
     def count(self, query: Query | None = None, start: TimeLike | None = None, end: TimeLike | None = None) -> int:
-        """How many points `search` would find."""
-        count: int = self._call("count", **_asked(query, start, end))
+        """How many points `search` would find; with functions and patterns by that search."""
+        checked, first, last = asked(query, start, end)
+        if checked is not None and told(checked) is not checked:
+            return len(self.search(query, start, end))
+        count: int = self._call("count", query=_tree(checked), start=first, end=last)
         return count
 
     def windows(
@@ -142,7 +166,8 @@ class _Changing(_Asking):
         unset_fields: str | Iterable[str] | None = None,
     ) -> int:
         """Change the points for which the query is true (None: all); how many are another than before. As
-        `lamina.Measurement.update`, with new values; a function is refused (InvalidArgument)."""
+        `lamina.Measurement.update`, with new values; a function, also in the query, and a pattern are refused
+        (InvalidArgument)."""
         if any(callable(value) for value in (time, measurement, tags, fields)):
             raise InvalidArgument(FUNCTIONS)
         checked = Update(time, measurement, tags, fields, unset_fields, unset_tags)
@@ -163,7 +188,8 @@ class _Changing(_Asking):
         raise InvalidArgument(FUNCTIONS)
 
     def remove(self, query: Query | None = None, start: TimeLike | None = None, end: TimeLike | None = None) -> int:
-        """Remove the points for which the query is true (None: all) with start <= time < end; how many."""
+        """Remove the points for which the query is true (None: all) with start <= time < end; how many. Functions and
+        patterns are refused (InvalidArgument)."""
         removed: int = self._call("remove", **_asked(query, start, end))
         return removed
 
@@ -264,9 +290,24 @@ class MeasurementView(_Asking):
         return f"<lamina.remote.MeasurementView {self.name!r}>"
 
 
+def _chosen(
+    query: Query, measurement: str, batch: Batch, ordinals: NDArray[np.uint64]
+) -> tuple[Batch, NDArray[np.uint64]]:
+    """The points for which the query is true."""
+    choice = choose(query, TailColumns(batch, None, measurement))
+    if choice is True:
+        return batch, ordinals
+    rows = np.flatnonzero(np.zeros(batch.n, np.bool_) if choice is False else choice)
+    return batch.take(rows), ordinals[rows]
+
+
 def _asked(query: Query | None, start: TimeLike | None, end: TimeLike | None) -> dict[str, Any]:
     query, first, last = asked(query, start, end)
-    return {"query": None if query is None else tree_of(query), "start": first, "end": last}
+    return {"query": _tree(query), "start": first, "end": last}
+
+
+def _tree(query: Query | None) -> list[Any] | None:
+    return None if query is None else tree_of(query)
 
 
 def _send(link: Link, method: str, groups: Sequence[Grouped]) -> int:

@@ -31,8 +31,31 @@ _NAMES = {"==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
 _JOINS: dict[Callable[..., Any], str] = {operator.and_: "and", operator.or_: "or"}
 
 
+def told(query: Query) -> Query | None:
+    """What a server can be told of a query: the narrowest one without functions and patterns that is true wherever
+    this one is. None: all points. The query itself if it has neither."""
+    return query if _is_told(query) else _wider(query, negated=False)
+
+
+def _is_told(query: Query) -> bool:
+    if isinstance(query, CompoundQuery):
+        return _is_told(query.query1) and (query.query2 is None or _is_told(query.query2))
+    return query._kind in (*COMPARISONS, "exists", "noop") and all(type(part) is str for part in query._path)
+
+
+def _wider(query: Query, negated: bool) -> Query | None:
+    if isinstance(query, SimpleQuery):
+        return None if not _is_told(query) else ~query if negated else query
+    if query.query2 is None:
+        return _wider(query.query1, not negated)
+    first, second = (_wider(one, negated) for one in (query.query1, query.query2))
+    if (query.operator is operator.and_) is not negated:  # both have to hold
+        return second if first is None else first if second is None else first & second
+    return None if first is None or second is None else first | second
+
+
 def tree_of(query: Query) -> list[Any]:
-    """Naive times are UTC already. Raises InvalidArgument for what a server is not asked: functions and patterns."""
+    """Naive times are UTC already. Raises InvalidArgument for what a server is not told: functions and patterns."""
     left = [MOST]
     return _tree(query, left)
 
@@ -48,11 +71,11 @@ def _tree(query: Query, left: list[int]) -> list[Any]:
             return ["not", _tree(query.query1, left)]
         return [_JOINS[query.operator], _tree(query.query1, left), _tree(query.query2, left)]
     kind, path = query._kind, query._path
-    if not all(type(part) is str for part in path) or kind not in (*COMPARISONS, "exists", "noop"):
+    if not _is_told(query):
         what = "a pattern" if kind in ("matches", "search") else "a function"
         raise InvalidArgument(
-            f"the query holds {what}, which a server does not run: fetch the points that the rest of it selects, and"
-            " filter them here"
+            f"the query holds {what}, which a server does not run: search for the points, and change them by what they"
+            " have in common"
         )
     attribute = query.point_attr.removeprefix("_")
     if kind in COMPARISONS:

@@ -66,10 +66,7 @@ class Reading:
         Sections whose times, tags or fields rule the query out are not read. Raises InvalidArgument, Corrupt, Closed,
         and what a function in the query raises.
         """
-        if order not in ("time", "insertion"):
-            raise InvalidArgument(f"order {order!r}: expected 'time' or 'insertion'")
-        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
-            raise InvalidArgument(f"limit {limit!r}: expected None or an int from 0")
+        check_extent(order, limit)
         query, first, last = asked(query, start, end)
         leases = self._store.readers.leases
         lease = leases.take()
@@ -238,6 +235,14 @@ def asked(
     first = None if start is None else bound_us(start)
     last = None if end is None else bound_us(end)
     return query, first, last
+
+
+def check_extent(order: str, limit: int | None) -> None:
+    """Raises InvalidArgument."""
+    if order not in ("time", "insertion"):
+        raise InvalidArgument(f"order {order!r}: expected 'time' or 'insertion'")
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
+        raise InvalidArgument(f"limit {limit!r}: expected None or an int from 0")
 
 
 def _part_of(key: str) -> Callable[[Point], Any]:
