@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from html import escape
 from itertools import islice
 from typing import Any
@@ -30,7 +31,21 @@ def stream_html(stream: Any) -> str:
 
 def points_html(points: Any) -> str:
     """The first points as a table: time, measurement, tags, fields."""
-    shown = list(islice(points, ROWS))
+    return _points(f"{len(points):,} points", islice(points, ROWS), len(points))
+
+
+def measurement_html(measurement: Any) -> str:
+    """How many points a measurement has, and the first of them."""
+    count = len(measurement)
+    if not count:
+        return f"<div><b>{escape(measurement.name)}</b>: no points</div>"
+    latest = moment(measurement.latest_time())
+    caption = f"{measurement.name}: {count:,} points, the latest at {latest}"
+    return _points(caption, measurement.search(limit=ROWS), count)
+
+
+def _points(caption: str, points: Iterable[Any], count: int) -> str:
+    shown = list(points)
     tags = list(dict.fromkeys(key for point in shown for key in point.tags))
     fields = list(dict.fromkeys(key for point in shown for key in point.fields))
     rows = [
@@ -43,12 +58,28 @@ def points_html(points: Any) -> str:
         for point in shown
     ]
     columns = ("time", "measurement", *tags, *fields)
-    return table(f"{len(points):,} points", columns, rows, len(points) - len(shown))
+    return table(caption, columns, rows, count - len(shown))
 
 
 def record_html(record: Any) -> str:
     """A record with a preview of its content."""
     return table("", RECORD_COLUMNS, [_record_row(record)])
+
+
+def bucket_html(bucket: Any) -> str:
+    """The first entries of a bucket as a table: how much is in them, and from when to when."""
+    infos = bucket.entry_infos()
+    rows = [
+        (
+            info.name,
+            f"{info.record_count:,}",
+            f"{info.size:,}",
+            *(moment(time) if info.record_count else None for time in (info.oldest_record, info.latest_record)),
+        )
+        for info in infos[:ROWS]
+    ]
+    caption = f"{bucket.name}: {len(infos):,} entries, {bucket.size:,} bytes"
+    return table(caption, ("entry", "records", "bytes", "oldest", "latest"), rows, max(0, len(infos) - ROWS))
 
 
 def entry_html(entry: Any) -> str:

@@ -108,7 +108,17 @@ def test_methods_take_the_same_parameters_and_say_what_they_give(native, remote)
 
 def test_special_methods_are_there_too():
     for native, remote in PAIRS.items():
-        special = {"__getitem__", "__len__", "__iter__", "__contains__", "__enter__", "__exit__", "__eq__", "__hash__"}
+        special = {
+            "__getitem__",
+            "__len__",
+            "__iter__",
+            "__contains__",
+            "__enter__",
+            "__exit__",
+            "__eq__",
+            "__hash__",
+            "_repr_html_",
+        }
         for name in special & vars(native).keys():
             assert name in vars(remote), f"{native.__name__}.{name}"
 

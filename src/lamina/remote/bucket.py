@@ -39,6 +39,11 @@ class Bucket:
     def __repr__(self) -> str:
         return f"<lamina.remote.Bucket {self.name!r}>"
 
+    def _repr_html_(self) -> str:
+        from lamina.notebook import bucket_html
+
+        return bucket_html(self)
+
     def _call(self, method: str, **arguments: Any) -> Any:
         return self._link.call(f"bucket/{method}", bucket=self._place, **arguments)
 

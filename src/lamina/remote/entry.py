@@ -53,6 +53,11 @@ class Entry:
     def __repr__(self) -> str:
         return f"<lamina.remote.Entry {self.bucket.name}/{self.name}>"
 
+    def _repr_html_(self) -> str:
+        from lamina.notebook import entry_html
+
+        return entry_html(self)
+
     def _call(self, method: str, **arguments: Any) -> Any:
         return self._link.call(f"entry/{method}", **self._place, **arguments)
 

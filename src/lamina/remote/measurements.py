@@ -218,6 +218,11 @@ class Measurement(_Changing):
     def __repr__(self) -> str:
         return f"<lamina.remote.Measurement {self.name!r}>"
 
+    def _repr_html_(self) -> str:
+        from lamina.notebook import measurement_html
+
+        return measurement_html(self)
+
 
 class Measurements(_Changing):
     """`db.measurements` of a server, as that of a directory. What asks all measurements asks those that the token may

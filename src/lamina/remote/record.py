@@ -91,6 +91,11 @@ class Record:
     def __repr__(self) -> str:
         return f"<lamina.remote.Record {self.entry} {self.time_us} {self.size} bytes>"
 
+    def _repr_html_(self) -> str:
+        from lamina.notebook import record_html
+
+        return record_html(self)
+
 
 class _Page:
     """Records that came together."""

@@ -43,6 +43,11 @@ class Stream(Described):
     def __repr__(self) -> str:
         return f"<lamina.remote.Stream {self.uuid}>"
 
+    def _repr_html_(self) -> str:
+        from lamina.notebook import stream_html
+
+        return stream_html(self)
+
     def _call(self, method: str, **arguments: Any) -> Any:
         return self._link.call(f"stream/{method}", stream=self.uuid, **arguments)
 

@@ -107,3 +107,8 @@ class Measurement(Writing):
 
     def __repr__(self) -> str:
         return f"<lamina.Measurement {self.name!r}>"
+
+    def _repr_html_(self) -> str:
+        from lamina.notebook import measurement_html
+
+        return measurement_html(self)

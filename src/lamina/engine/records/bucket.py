@@ -67,6 +67,11 @@ class Bucket:
     def __repr__(self) -> str:
         return f"<lamina.Bucket {self.name!r}>"
 
+    def _repr_html_(self) -> str:
+        from lamina.notebook import bucket_html
+
+        return bucket_html(self)
+
     # -- entries -------------------------------------------------------------------------------------------------
 
     @property
