@@ -237,8 +237,8 @@ def _is_poured(found: Batch | Write | LaminaError) -> bool:
 async def _receive_all(call: Call, bucket: Bucket | None, parts: Sequence[_Part]) -> None:
     """Take each content in turn, skip those without a write, and commit."""
     body = Body(call, ENDED)
-    complete: list[Batch | Write] = []
-    large: list[Write] = []
+    complete: list[Batch | Write] = []  # in the order of the batch, which decides about blocks and so about sizes
+    large: list[Write] = []  # those of them that are to be made durable first
     inline_bytes = 0
     at = 0
     while at < len(parts):
@@ -252,19 +252,22 @@ async def _receive_all(call: Call, bucket: Bucket | None, parts: Sequence[_Part]
             complete.append(found)
             inline_bytes += size
             if inline_bytes >= COMMIT_BYTES and bucket is not None:
+                if large:
+                    await call.run(finish_all, large)
                 await call.face.commits.add(bucket, complete)
-                complete, inline_bytes = [], 0
+                complete, large, inline_bytes = [], [], 0
         else:
             together: list[Wanting] = [(found, size)]
             while at < len(parts) and _is_poured(following := parts[at].found):
                 together.append((following if isinstance(following, Write) else None, parts[at].size))
                 at += 1
             await body.pour(together, last=False)
-            large += [write for write, _ in together if write is not None]
+            poured = [write for write, _ in together if write is not None]
+            complete += poured
+            large += poured
     await body.finish()
     if large:
         await call.run(finish_all, large)
-        complete += large
     if complete and bucket is not None:
         await call.face.commits.add(bucket, complete)
 

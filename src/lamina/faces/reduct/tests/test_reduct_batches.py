@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lamina.faces.reduct import uploads
 from lamina.faces.reduct.tests.asgi import Answer, Client, batch_times
 from lamina.faces.reduct.tests.test_reduct_encode2 import decode
 
@@ -116,6 +117,28 @@ def test_large_records_of_a_batch_go_to_the_disk(plant):
     id = plant.query("/b/b/e")
     read = plant.get(f"/b/b/e/batch?q={id}")
     assert read.body == b"".join(contents[t] for t in (1, 2, 4, 5))
+
+
+def test_blocks_go_by_the_order_of_a_batch_whatever_its_records_are_stored_in(plant):
+    sizes = {1: 10, 2: 100_000, 3: 7, 4: 70_000, 5: 0, 6: 20}
+    contents = {t: bytes([t]) * size for t, size in sizes.items()}
+    assert plant.request("PUT", "/b/b", b'{"max_block_records": 4}').status == 200
+    for time_us, content in contents.items():
+        plant.post(f"/b/b/singly?ts={time_us}", content)
+    plant.post("/b/b/together/batch", b"".join(contents.values()), headers1({t: f"{n}," for t, n in sizes.items()}))
+    singly, together = plant.get("/b/b").json["entries"]
+    assert together | {"name": "singly"} == singly
+    assert singly["block_count"] == 2
+
+
+def test_large_records_are_durable_before_a_batch_is_committed_in_pieces(plant, monkeypatch):
+    monkeypatch.setattr(uploads, "COMMIT_BYTES", 100)
+    sizes = {1: 70_000, 2: 200, 3: 70_000, 4: 10}
+    contents = {t: bytes([t]) * size for t, size in sizes.items()}
+    headers = headers1({t: f"{size}," for t, size in sizes.items()})
+    assert plant.post("/b/b/e/batch", b"".join(contents.values()), headers).status == 200
+    for time_us, content in contents.items():
+        assert plant.get(f"/b/b/e?ts={time_us}").body == content
 
 
 def test_labels_of_many_records_change(plant):
