@@ -249,7 +249,7 @@ class Protocol(HttpToolsProtocol):
         if self._reading == IN_BODY:
             self._refused = Refused(400, "Trailers are not taken")
             raise self._refused
-        self.headers.append((name.lower(), value))
+        self.headers.append((name.lower(), value.rstrip(b" \t")))  # the parser leaves what follows the value
 
     def on_headers_complete(self) -> None:
         try:

@@ -88,6 +88,15 @@ def test_the_same_answer_however_the_request_is_cut(data, step):
     assert "connection" not in answer.headers
 
 
+@pytest.mark.parametrize("sent", [b"a b", b"  a b", b"a b  ", b"\ta b \t"])
+def test_blanks_around_a_value_are_no_part_of_it(sent):
+    async def tell(scope, receive, send):
+        await reply(send, body=dict(scope["headers"])[b"x-a"])
+
+    data = HEAD + b"X-A:" + sent + b"\r\nContent-Length: 0\r\n\r\n"
+    assert run(exchange(data + data, tell))[0].body == b"a b"
+
+
 def head_of(lines, width):
     return b"GET / HTTP/1.1\r\nHost: a\r\n" + b"".join(b"x-%06d: %s\r\n" % (n, b"v" * width) for n in range(lines))
 
