@@ -299,6 +299,8 @@ class RecordPublisher:
             own = (mine["size"] + mine["meta"]).astype(np.int64)
             sizes = np.concatenate([own, *(part.sizes for part in note.sealed)])
             note.plan = entry.blocks.plan_remove(times, sizes)
+            if len(times) and int(times.max()) == entry.blocks.last:
+                note.plan = note.plan._replace(last=min(entry.blocks.last, _newest(state, note.tail)))
         state.tail.died[note.tail] = seq
         if state.tail.by_time is not None:
             for index in note.tail.tolist():
@@ -377,6 +379,16 @@ def _above(part: SealedRows, floor: int) -> SealedRows:
         return part
     kept = part.times > np.uint64(floor)
     return SealedRows(part.section, part.at[kept], part.times[kept], part.sizes[kept])
+
+
+def _newest(state: EntryState, dying: NDArray[np.integer]) -> int:
+    """The largest time there is once some rows of the tail are gone. Of a section that of its records that died may be
+    it until it is written again."""
+    times = [section.t_max for section in state.sections]
+    alive = np.setdiff1d(state.living(), dying)
+    if len(alive):
+        times.append(int(state.tail.rows["time"][alive].max()))
+    return max(times, default=-1)
 
 
 def _living(state: EntryState, time_us: int, victims: dict[int, SealedVictim]) -> Place | None:

@@ -46,6 +46,19 @@ def test_a_removal_is_the_same_once_the_log_is_read_again(machine, scattered, fe
     assert told(machine.db.buckets["b"].entry("e")) == before
 
 
+def test_a_time_that_was_removed_makes_nothing_late(machine, bucket, entry):
+    """Else all that follows would go into one block, and a quota would let all of it go at once."""
+    bucket.update({"max_block_records": 2})
+    entry.write_many([NewRecord(t, b"x") for t in (1, 2, 1_000_000)])
+    entry.remove(1_000_000)
+    for t in range(3, 9):
+        entry.write(b"x", t)
+    before = told(entry)
+    assert before[3] == 4
+    machine.kill()
+    assert told(machine.db.buckets["b"].entry("e")) == before
+
+
 def test_all_go_by_one_op(scattered, monkeypatch):
     store = scattered.bucket.store
     submit, seen = store.submit, []
