@@ -224,7 +224,7 @@ class Replication:
             if queued.change.kind == ops.LABELS:
                 gone.setdefault(queued.change.time_us, set()).update(queued.change.gone)
         for updates in _portions(self._records(slot, sorted(gone))):
-            changes = [(r.time_us, dict.fromkeys(gone[r.time_us], "") | dict(r.labels)) for r in updates]
+            changes = [(record.time_us, _changes(record, gone[record.time_us])) for record in updates]
             failed = sender.update(target, changes)
             writes.update(failed)
             taken = [record for record in updates if record.time_us not in failed and record.time_us not in writes]
@@ -313,6 +313,12 @@ class Replication:
             sender.close()
         if self._thread is not None:
             self._thread.join(STOP_S)
+
+
+def _changes(record: Record, gone: set[str]) -> dict[str, str]:
+    """What makes labels over there what they are here. A label without text only comes with its record and is left as
+    it is: in an update that would mean to take it off."""
+    return dict.fromkeys(gone, "") | {name: value for name, value in record.labels if value}
 
 
 def _portions(records: Iterator[Record]) -> Iterator[list[Record]]:

@@ -79,6 +79,15 @@ def test_label_updates_arrive_and_labels_that_were_taken_off_go(machine):
     assert machine.wire.calls[-1] == ("update", "e", [1])
 
 
+def test_an_update_leaves_a_label_without_text_where_it_is(machine):
+    machine.jobs.create("r", SETTINGS)
+    write(machine, "e", 1, b"x", a="", b="1")
+    settle(machine.jobs)
+    machine.db.buckets["a"].entry("e").update(1, {"b": "2"})
+    settle(machine.jobs)
+    assert contents(machine.there, "b") == contents(machine.db, "a") == {("e", 1): (b"x", {"a": "", "b": "2"})}
+
+
 def test_an_update_of_a_record_the_destination_lacks_goes_as_a_write(machine):
     write(machine, "e", 1, b"old", a="1")
     machine.jobs.create("r", SETTINGS)
