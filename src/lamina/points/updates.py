@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lamina.errors import InvalidArgument
-from lamina.points.point import Point, copied, validate_fields, validate_tags
+from lamina.points.point import Point, alike, copied, validate_fields, validate_tags
 
 _NOTHING = (
     "Must include one of time, measurement, tags, or fields if updating point attributes, or one of unset_tags or "
@@ -70,11 +70,11 @@ class Update:
             new._tags.pop(key, None)
         for key in self._unset_fields:
             new._fields.pop(key, None)
-        if new == old:
+        if alike(new, old):
             return None
         if self._time and new._time is not None:
             new._time = self._utc(new._time)
-            if new == old:
+            if alike(new, old):
                 return None
         return new
 

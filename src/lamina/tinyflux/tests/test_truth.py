@@ -1,6 +1,7 @@
 """A point is in a result exactly if `query(point)` is truthy, whatever way it was found."""
 
 from collections.abc import Callable
+from datetime import timedelta, timezone
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from lamina.tinyflux import MemoryStorage, Point, TinyFlux
 from lamina.tinyflux.index import Index
-from lamina.tinyflux.tests.strategies import NAMES, OURS, QUERIES, made, points
+from lamina.tinyflux.tests.strategies import NAMES, OURS, QUERIES, START, made, points
 
 # The fixture only names a way; nothing is shared between examples.
 SETTINGS = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -64,6 +65,15 @@ def test_changes_touch_the_matches_and_nothing_else(
     assert len(db) == len(kept) + len(stored[:3])
     query = third(OURS)
     assert db.count(query) == sum(1 for p in db if query(p))
+
+
+def test_an_update_that_changes_nothing_counts_nothing(new_db: Callable[..., TinyFlux]) -> None:
+    db = new_db()
+    db.insert_multiple(Point(time=START, measurement="m", tags={"k": "x"}, fields={"a": a}) for a in (1.0, 2.0))
+    assert db.update_all(measurement="m", tags={"k": "x"}) == 0
+    assert db.update_all(time=lambda t: t.astimezone(timezone(timedelta(hours=2)))) == 0
+    assert db.update_all(fields={"a": 2}) == 1
+    assert db.update_all(fields={"b": 1}, unset_fields="b") == 0
 
 
 @settings(max_examples=60, deadline=None)
