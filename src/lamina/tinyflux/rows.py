@@ -26,7 +26,8 @@ class TornRowWarning(UserWarning):
 class Rows(NamedTuple):
     """Rows of a stretch of a file. `starts`: byte of each row; `end`: byte after the last one, its line end included.
 
-    `cut`: the stretch ends without a line end. `torn`: and the piece after `end` is no row.
+    `cut`: the stretch ends without a line end. `torn`: and the piece after `end` is no row. `open`: a quote of the last
+    row was never closed, so that what follows would belong to it.
     """
 
     rows: list[list[str]]
@@ -34,6 +35,7 @@ class Rows(NamedTuple):
     end: int
     cut: bool
     torn: bytes
+    open: bool = False
 
 
 def cuttable(encoding: str) -> bool:
@@ -106,17 +108,19 @@ def _read(data: bytes, text: str, offset: int, encoding: str) -> Rows:
             rows.append(row)
             starts.append(ends[begin])
             begin, last = reader.line_num, begin
-    if lines[-1][-1] in "\r\n" and "".join(lines[last:]).count('"') % 2 == 0:
+        # A quote may be a letter like others, so they are not counted: what follows an open one belongs to the row.
+        unclosed = len(list(csv.reader([*lines[last:], "x"]))) == 1
+    if lines[-1][-1] in "\r\n" and not unclosed:
         return Rows(rows, starts, offset + len(data), False, b"")
     ending = "\r\n" if last and lines[last - 1].endswith("\r\n") else ""
-    if _is_torn(rows[-1], "".join(lines[last:]), rows[:-1], ending):
+    if _is_torn(rows[-1], "".join(lines[last:]), rows[:-1], ending, unclosed):
         end = starts.pop()
         rows.pop()
         return Rows(rows, starts, end, True, data[end - offset :])
-    return Rows(rows, starts, offset + len(data), True, b"")
+    return Rows(rows, starts, offset + len(data), True, b"", unclosed)
 
 
-def _is_torn(row: Sequence[str], line: str, before: Sequence[Any], ending: str) -> bool:
+def _is_torn(row: Sequence[str], line: str, before: Sequence[Any], ending: str, unclosed: bool = False) -> bool:
     """Whether a last row without line end is half of one.
 
     Only in a file whose rows end as TinyFlux ends them; elsewhere what cannot be read is an error like any other. But
@@ -126,13 +130,24 @@ def _is_torn(row: Sequence[str], line: str, before: Sequence[Any], ending: str) 
         return True
     if not before or ending != "\r\n":
         return False
-    if line.count('"') % 2:
+    if unclosed:
         return True
     try:
         Point()._deserialize_from_list(row)
     except (IndexError, ValueError):
         return True
     return False
+
+
+def may_be_open(tail: bytes) -> bool:
+    """Whether a quoted column may be open at the end of a file with this tail. False for what TinyFlux and its like
+    write, but for values that end in a comma, a quote or a line end; only reading the file can tell then."""
+    end = tail.rfind(b'"') + 1
+    if not end:
+        return False
+    before = tail[:end].rstrip(b'"')
+    closes = (end - len(before)) % 2 == 1 and before[-1:] not in b",\r\n" and tail[end : end + 1] in b",\r\n"
+    return not closes
 
 
 @contextmanager

@@ -20,10 +20,13 @@ from lamina.points.point import Point as AnyPoint
 from lamina.tinyflux import csvfile
 from lamina.tinyflux.csvfile import CSVFile, Stamp
 from lamina.tinyflux.point import Point
-from lamina.tinyflux.rows import cuttable, parse, unlimited_columns
+from lamina.tinyflux.rows import cuttable, may_be_open, parse, unlimited_columns
 
 MemStorageItem = Point
 CSVStorageItem = Sequence[str]
+
+# Bytes at the end of a file in which a quote that was left open is looked for: a column would have to be longer.
+_TAIL = 1 << 18
 
 _READ_MODES = ("r", "r+", "w+", "a+")
 _APPEND_MODES = ("r+", "w", "w+", "a", "a+")
@@ -245,21 +248,23 @@ class CSVStorage(Storage):
         return encoder.encode(text, final=True)
 
     def _seam(self, stamp: Stamp) -> bytes:
-        """What must precede an append: a line end, if the last row has none. Half a row is cut off instead."""
+        """What must precede an append: a line end, if the last row has none, and the quote that it leaves open. Half a
+        row is cut off instead."""
         if self._sound == self._file.generation or not stamp.size:
             self._sound = self._file.generation
             return b""
         ends = [self._encoded_text(end, at_start=False) for end in "\n\r"]
-        tail = self._file.tail(8)
+        tail = self._file.tail(_TAIL)
+        ended = tail.endswith(tuple(ends))
         seam = b""
-        if tail and not tail.endswith(tuple(ends)):
-            torn = b""
-            if self.plain and self._file.readable:
-                torn = parse(self._file.read(0, stamp.size), 0, self._codec).torn
-            if torn:
-                self._file.truncate(stamp.size - len(torn))
-            else:
-                seam = self._encoded_text("\r\n", at_start=False)
+        if self.plain and self._file.readable and (not ended or may_be_open(tail)):
+            rows = parse(self._file.read(0, stamp.size), 0, self._codec)
+            if rows.torn:
+                self._file.truncate(stamp.size - len(rows.torn))
+            elif rows.cut:
+                seam = b'"\r\n' if rows.open else b"\r\n"
+        elif tail and not ended:
+            seam = self._encoded_text("\r\n", at_start=False)
         self._sound = self._file.generation
         return seam
 

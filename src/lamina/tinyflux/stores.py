@@ -503,7 +503,7 @@ class CSVStore(ByPosition):
         self._starts = starts
         self._crc = crc
         self._end = stamp.size
-        self._cut = self._cut and stamp.size > 0 and self._file.read(stamp.size - 1, stamp.size) not in b"\r\n"
+        self._cut = self._cut and stamp.size > 0
         self._generation = self._file.generation
         self._writes = self._file.writes
         self.edition += 1

@@ -132,12 +132,15 @@ def test_a_temporary_file_left_by_a_kill_is_removed_by_the_next_change(tmp_path:
     assert os.listdir(tmp_path) == ["a.csv"]
 
 
-@pytest.mark.parametrize("cut", range(2, 60))
-def test_a_row_cut_by_a_crash_is_reported(cut: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "tags", [{"k": 'quo"ted'}, {"k": "two\nlines", "l": ",\r\n", "m": '"\n"'}], ids=["quote", "lines"]
+)
+@pytest.mark.parametrize("cut", range(2, 90))
+def test_a_row_cut_by_a_crash_is_reported(cut: int, tags: dict[str, str | None], tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     with TinyFlux(path) as db:
         db.insert_multiple(points(3))
-        db.insert(Point(time=START + timedelta(days=1), tags={"k": 'quo"ted'}, fields={"i": 12345.678}))
+        db.insert(Point(time=START + timedelta(days=1), tags=tags, fields={"i": 12345.678}))
     whole = path.read_bytes()
     last = whole.rindex(b"2024")
     if len(whole) - cut <= last:
@@ -154,6 +157,42 @@ def test_a_row_cut_by_a_crash_is_reported(cut: int, tmp_path: Path) -> None:
         warnings.simplefilter("error")
         with TinyFlux(path) as db:
             assert len(db) == read + 1
+
+
+@pytest.mark.parametrize("large", [0, 10**9], ids=["columns", "list"])
+@pytest.mark.parametrize("last", ['5"', '""x"', '"5""x"'])
+def test_a_quote_within_the_last_row_is_a_letter(
+    large: int, last: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stores, "LARGE", large)
+    path = tmp_path / "a.csv"
+    path.write_bytes(f"2024-01-01T00:00:00,m\r\n2024-01-01T00:00:01,m,_tag_size,{last}\r\n".encode())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with TinyFlux(path) as db:
+            assert len(db) == 2
+            db.insert(Point(time=START))
+            assert (len(db), path.read_bytes().count(b"\r\n")) == (3, 3)
+
+
+@pytest.mark.parametrize("large", [0, 10**9], ids=["columns", "list"])
+@pytest.mark.parametrize("text", ["two", "two\n", ",\n", '""', '""\n', "x" * 1000 + "\n"])
+def test_a_quote_that_was_never_closed_swallows_no_point(
+    large: int, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a file of another program it lasts to the end, and is closed there."""
+    monkeypatch.setattr(stores, "LARGE", large)
+    path = tmp_path / "a.csv"
+    path.write_bytes(f'2024-01-01T00:00:00,m\n2024-01-01T00:00:01,m,_tag_a,"{text}'.encode())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TornRowWarning)
+        with TinyFlux(path) as db:
+            before = db.all()
+            db.insert(Point(time=START + timedelta(days=1)))
+            assert (len(db), db.all()[1]) == (3, before[1])
+            assert db.update(TimeQuery() == START, tags={"k": "x"}) == 1
+        with TinyFlux(path) as db:
+            assert (len(db), db.all()[1]) == (3, before[1])
 
 
 @pytest.mark.parametrize("large", [0, 10**9], ids=["columns", "list"])
