@@ -264,9 +264,10 @@ def _connect(path: str, mode: str) -> sqlite3.Connection:
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise Unavailable(f"SQLite {sqlite3.sqlite_version} is too old: STRICT tables need 3.37 or later")
     quoted = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    root = "//" if path.startswith("//") else ""  # an empty authority, or the first folder would be taken as one
     try:
         connection = sqlite3.connect(
-            f"file:{quoted}?mode={mode}",
+            f"file:{root}{quoted}?mode={mode}",
             uri=True,
             isolation_level=None,
             check_same_thread=False,  # a snapshot may be closed elsewhere; SQLite is in serialized mode

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
@@ -54,6 +55,8 @@ MIN_REPLAY_BATCH = 64 << 20
 
 IDENTITY, LOCK, CATALOG = "LAMINA", "LOCK", "catalog.sqlite"
 
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
 
 def open_database(
     path: str | os.PathLike[str],
@@ -71,7 +74,8 @@ def open_database(
     A missing directory is created (with `create=False`: NotFound). `durability`: "group" (default) acknowledges after
     the sync of the commit group, "os" after the write to the page cache, "strict" after a sync of its own.
     `inline`: callers commit on their own thread when nobody else does; a server wants a committer thread instead.
-    Raises Locked (another process has it), UnknownFormat (written by a newer Lamina), Corrupt, OSError.
+    Raises InvalidArgument (no path, or a folder with other things in it), Locked (another process has it),
+    UnknownFormat (written by a newer Lamina), Corrupt, OSError.
     Cost: a few milliseconds, plus recovery of the log: 64 MiB of it in well under a second.
     """
     chosen = settings or Settings()
@@ -107,6 +111,9 @@ def _memory(clock: Clock, random: Random) -> Seams:
 def _local(root: str, settings: Settings, create: bool, clock: Clock, random: Random) -> Seams:
     from lamina.storage.local import LocalFiles
 
+    if not root or _URL.match(root):
+        raise InvalidArgument(f"path {root!r}: expected that of a directory; a server's URL is for lamina.connect")
+    root = os.path.abspath(root)  # the working directory may change while the database is open
     if not create and not os.path.exists(os.path.join(root, IDENTITY)):
         raise NotFound(f"there is no database at {root}")
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 import lamina
@@ -29,3 +31,36 @@ def test_a_file_is_no_directory_and_stays_as_it_is(tmp_path):
     with pytest.raises(NotADirectoryError, match=r"a database is a directory, this is a file: .*points\.csv"):
         lamina.open(tmp_path / "points.csv")
     assert (tmp_path / "points.csv").read_text() == "1,2"
+
+
+@pytest.mark.parametrize("path", ["http://127.0.0.1:8383", "https://host/base", ""])
+def test_a_url_is_no_path_and_makes_no_folder(tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidArgument, match=r"expected that of a directory; a server's URL is for lamina\.connect"):
+        lamina.open(path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_relative_path_is_that_of_the_moment_of_opening(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with lamina.open("data") as db:
+        stream = db.streams.create("plant", "speed")
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir("elsewhere")
+        stream.insert([1, 2], [0.5, 1.5])
+        found = []
+        threads = [threading.Thread(target=lambda: found.append(db.streams["plant", "speed"].count())) for _ in "ab"]
+        with db.catalog.snapshot():  # the first connection is taken: others are made now
+            for thread in threads:
+                thread.start()
+                thread.join()
+        assert found == [2, 2]
+        assert db.path == str(tmp_path / "data")
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_path_may_begin_with_two_slashes(tmp_path):
+    with lamina.open(f"/{tmp_path}/data") as db:
+        db.streams.create("plant", "speed")
+    with lamina.open(tmp_path / "data") as db:
+        assert len(db.streams) == 1
