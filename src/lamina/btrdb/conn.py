@@ -30,6 +30,9 @@ __all__ = ["MAX_POINTWIDTH", "MAX_TIME", "MIN_TIME", "BTrDB", "Connection"]
 MAX_POINTWIDTH = 63
 
 _ADDRESS = re.compile(r"[^/\\:]+:\d+")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/|[^/\\:]+:\d+/")
+"""How what is meant as a server's address, and is none, begins."""
+
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 T = TypeVar("T")
@@ -71,9 +74,14 @@ def place(target: Any, apikey: str | None, refuse: Errors) -> Owned | Channel:
         from lamina.btrdb.channel import dial
 
         return dial(text, apikey)
-    if isinstance(target, str) and "/" not in text and text != ":memory:" and not os.path.isdir(text):
+    if isinstance(target, str) and (_URL.match(text) or _names_nothing(text)):
         raise ValueError(f"{text!r}: expecting address:port of a server, or a directory: a new one is written ./{text}")
     return embedded.opened(text, refuse)
+
+
+def _names_nothing(text: str) -> bool:
+    """Neither a path, nor what is there: perhaps an address without a port."""
+    return "/" not in text and text != ":memory:" and not os.path.isdir(text)
 
 
 class BTrDB:

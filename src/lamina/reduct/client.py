@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from lamina.reduct.bucket import Bucket
 from lamina.reduct.connection import LINKS_BY_RECORD, Connection
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 OPTIONS = ("session", "verify_ssl", "settings")
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 _HOST_AND_PORT = re.compile(r"[^/\\]+:\d+(/.*)?")
 
 
@@ -257,6 +257,14 @@ def _mode(mode: ReplicationMode | LifecycleMode | str) -> str:
     return json.dumps({"mode": getattr(mode, "value", mode)})
 
 
+def _names_server(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0 and not parts.query and not parts.fragment
+    except ValueError:  # of the port
+        return False
+
+
 def _server(url: str | os.PathLike[str]) -> str | None:
     """The address of a server without a slash at its end; None: it is the path of a directory. Raises ValueError."""
     if not isinstance(url, str):
@@ -264,8 +272,8 @@ def _server(url: str | os.PathLike[str]) -> str | None:
         return None
     scheme = _SCHEME.match(url)
     if scheme is not None:
-        if scheme[1].lower() not in ("http", "https"):
-            raise ValueError(f"{url!r}: expected http://, https://, or the path of a directory")
+        if scheme[1].lower() not in ("http", "https") or not _names_server(url):
+            raise ValueError(f"{url!r}: expected http://HOST:PORT, https://..., or the path of a directory")
         return url.rstrip("/")
     if not url or _HOST_AND_PORT.fullmatch(url):
         raise ValueError(f"{url!r}: a server's address begins with http:// or https://, a directory's path can with ./")

@@ -52,7 +52,11 @@ def test_a_lost_connection_releases_the_directory(tmp_path):
     lamina.open("data").close()
 
 
-@pytest.mark.parametrize("target", ["data", "localhost", "localhost:", ":4410", "a:b:c", "localhost:port", ""])
+@pytest.mark.parametrize(
+    "target",
+    ["data", "localhost", "localhost:", ":4410", "a:b:c", "localhost:port", "", "http://127.0.0.1:8383", "http:/x",
+     "HTTPS://host", "grpc://localhost:4410", "localhost:4410/"],
+)  # fmt: skip
 def test_what_is_neither_address_nor_path_is_refused(target):
     with pytest.raises((ValueError, ConnectionError)):
         btrdb.connect(target)

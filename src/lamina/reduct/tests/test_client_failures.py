@@ -354,7 +354,11 @@ def test_a_timeout_is_a_timeout():
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:8383", "localhost:8383/base", "ftp://x", "", "file:///data"])
+@pytest.mark.parametrize(
+    "url",
+    ["127.0.0.1:8383", "localhost:8383/base", "ftp://x", "", "file:///data", "http:/x", "http://", "http://:80",
+     "http://host:port", "http://host:99999", "http://host?x=1", "http://host/#x"],
+)  # fmt: skip
 def test_an_address_that_is_neither_a_server_nor_a_path(url):
     with pytest.raises(ValueError, match="http://"):
         Client(url)
