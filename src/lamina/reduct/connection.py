@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from lamina.reduct.error import ReductError
+from lamina.reduct.error import UNREACHABLE, ReductError
 from lamina.reduct.record import Content
 from lamina.reduct.transport import Body, Header, Lost, Response, Transport
 
@@ -124,8 +124,12 @@ class Connection:
             )
 
     def _note(self, answer: Response) -> None:
-        """Take notice of what the server is. Raises ReductError for another major version."""
+        """Take notice of what the server is. Raises ReductError for another major version, and if it is no ReductStore:
+        a proxy that says 200 to everything must not pass for a record that was stored."""
         text = value(answer.headers, "x-reduct-api")
+        server = value(answer.headers, "server") or ""
+        if text is None and self._version is None and answer.status < 300 and "ReductStore" not in server:
+            raise ReductError(UNREACHABLE, "what answers is no ReductStore: it tells no version of the API")
         if text is None or text == self._version_text:
             return
         major, _, minor = text.partition(".")
@@ -133,7 +137,7 @@ class Connection:
             raise ReductError(400, f"Unsupported API version {text}. Client version is {MAJOR}.{MINOR}.")
         self._version = int(major), int(minor)
         self._version_text = text
-        self.legacy = "Lamina" in (value(answer.headers, "server") or "") or self._version < (1, 16)
+        self.legacy = "Lamina" in server or self._version < (1, 16)
         if int(minor) + RECENT < MINOR:
             warnings.warn(
                 f"Warning: Server API version is too old: {text}, please update the server to {MAJOR}.{MINOR}",

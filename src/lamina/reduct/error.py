@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 UNREACHABLE = -1
-"""Status of what no server answered: no connection, one that broke, a closed client, a directory in use."""
+"""Status of what no ReductStore answered: no connection, one that broke, a closed client, a directory in use."""
 
 
 class ReductError(Exception):

@@ -82,6 +82,34 @@ async def test_an_old_server_is_warned_of_and_a_new_one_is_not(server, client):
         await client.info()
 
 
+@pytest.mark.parametrize("body", [b"<html>Welcome</html>", b"{}", b""])
+def test_what_is_no_reductstore_is_not_taken_for_one(body):
+    records = Batch()
+    records.add(5, b"x")
+
+    async def main():
+        async with RawServer().running() as server:
+            for call in (
+                lambda client: client.info(), lambda client: client.get_bucket("b"),
+                lambda client: client.create_bucket("b"),
+                lambda client: Bucket("b", client._http).write("e", b"x", 5),
+                lambda client: Bucket("b", client._http).write_batch("e", records),
+                lambda client: contents(Bucket("b", client._http).query("e")),
+            ):  # fmt: skip
+                async with Client(server.url) as client:
+                    server.answers = [answer(body=body, server="nginx")]
+                    status, message = await fails(call(client))
+                    assert (status, message) == (-1, "what answers is no ReductStore: it tells no version of the API")
+
+    asyncio.run(main())
+
+
+@with_server
+async def test_a_server_of_before_the_header_is_known_by_its_name(server, client):
+    server.answers = [answer(body=INFO, server="ReductStore 1.3.0")]
+    assert (await client.info()).version == "1.21.0"
+
+
 # Connections
 
 
@@ -133,13 +161,13 @@ async def test_a_kept_connection_that_was_closed_costs_a_question_nothing(server
 @with_server
 async def test_a_body_that_breaks_off(server, client):
     bucket = Bucket("b", client._http)
-    broken = answer(body=b"abc", length=10, x_reduct_time=5, cut=True)
+    broken = answer(body=b"abc", length=10, x_reduct_time=5, cut=True, **API)
 
     async def read():
         async with bucket.read("e", 5) as record:
             return await record.read_all()
 
-    server.answers = [broken, answer(body=b"abc", x_reduct_time=5)]
+    server.answers = [broken, answer(body=b"abc", x_reduct_time=5, **API)]
     assert await read() == b"abc"
     server.answers = [broken, broken]
     assert (await fails(read()))[0] == -1
@@ -151,7 +179,7 @@ async def test_a_body_that_breaks_off(server, client):
 async def test_a_content_that_breaks_off_when_some_of_it_was_read(server, client):
     bucket = Bucket("b", client._http)
     size = 3 << 20
-    server.answers = [answer(body=bytes(size // 2), length=size, x_reduct_time=5, cut=True)]
+    server.answers = [answer(body=bytes(size // 2), length=size, x_reduct_time=5, cut=True, **API)]
     got = []
 
     async def read():
@@ -172,7 +200,7 @@ async def test_answers_that_hold_no_record(server, client):
         async with bucket.read("e", 5):
             raise AssertionError("there is nothing")
 
-    server.answers = [answer(body=b"abc"), answer(204, x_reduct_error="No content")]
+    server.answers = [answer(body=b"abc", **API), answer(204, x_reduct_error="No content")]
     assert await fails(read()) == (200, "the answer holds no record")
     assert await fails(read()) == (204, "No content")
 
