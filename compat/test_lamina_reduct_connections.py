@@ -4,8 +4,10 @@ Every test runs in both modes, unless its name says which.
 """
 
 import asyncio
+import os
 import threading
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
@@ -26,6 +28,7 @@ from lamina.reduct import (
     Client,
     Permissions,
     QuotaType,
+    ReductError,
     ReplicationSettings,
 )
 
@@ -68,6 +71,82 @@ def test_a_client_that_was_not_entered_works_on_one_loop_after_another(url):
         return found
 
     assert asyncio.run(read()) == [1, 2, 3]
+
+
+def test_one_client_serves_loops_of_several_threads_and_one_after_another(url):
+    client = Client(url)
+    name = f"own-{uuid4().hex[:12]}"
+    failures = []
+
+    async def write(start, count):
+        bucket = await client.create_bucket(name, exist_ok=True)
+        for time_us in range(start, start + count):
+            await bucket.write("x", b"", time_us)
+            await client.info()
+
+    def work(start):
+        try:
+            asyncio.run(write(start, 10))
+        except BaseException as error:
+            failures.append(error)
+
+    async def main():
+        async with client:
+            threads = [threading.Thread(target=work, args=(start,)) for start in (100, 200, 300)]
+            for thread in threads:
+                thread.start()
+            await write(400, 10)
+            await asyncio.to_thread(lambda: [thread.join() for thread in threads])
+            return await times((await client.get_bucket(name)).query("x"))
+
+    assert asyncio.run(main()) == [start + i for start in (100, 200, 300, 400) for i in range(10)]
+    assert failures == []
+
+    async def enter():
+        await client.__aenter__()
+        await write(500, 1)
+
+    async def leave():
+        await write(600, 1)
+        await client.close()
+        assert await fails(client.info()) == (-1, "the client is closed")
+
+    asyncio.run(enter())
+    asyncio.run(leave())
+
+
+def test_a_forked_child_has_connections_of_its_own_and_not_the_directory(url):
+    client = Client(url)
+    name = f"own-{uuid4().hex[:12]}"
+
+    async def write(time_us):
+        bucket = await client.create_bucket(name, exist_ok=True)
+        await bucket.write("x", b"", time_us)
+
+    async def main():
+        async with client:
+            await write(1)
+            child = os.fork()
+            if child == 0:
+                with ThreadPoolExecutor(1) as pool:  # a loop of the child's own
+                    error = pool.submit(lambda: asyncio.run(_outcome(write(2)))).result()
+                refused = isinstance(error, ReductError) and error.status_code == -1 and "held by process" in str(error)
+                os._exit(0 if refused or error is None else 1)
+            _, status = await asyncio.to_thread(os.waitpid, child, 0)
+            await write(3)
+            return status, await times((await client.get_bucket(name)).query("x"))
+
+    status, found = asyncio.run(main())
+    assert status == 0
+    assert found == ([1, 2, 3] if isinstance(url, str) and url.startswith("http") else [1, 3])
+
+
+async def _outcome(call):
+    try:
+        await call
+    except Exception as error:
+        return error
+    return None
 
 
 def test_a_timeout_is_a_timeout(url):

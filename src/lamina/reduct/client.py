@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -59,8 +60,11 @@ class Client:
             bucket = await client.create_bucket("my-bucket", exist_ok=True)
 
     A directory is opened by the first request and shared with other clients of it in this process; it stays open until
-    the client is closed. Without `async with` requests to a server have a connection each. Every method raises
-    ReductError: refused, with status and message, or -1 where there was no answer (also of a closed client).
+    the client is closed. Without `async with` requests to a server have a connection each. Several event loops, each in
+    its thread, may use one client; a forked child has connections of its own, and not the directory.
+
+    Every method raises ReductError: refused, with status and message, or -1 where there was no answer (also of a closed
+    client).
     """
 
     def __init__(
@@ -82,35 +86,45 @@ class Client:
         if unknown:
             raise TypeError(f"unknown argument {unknown[0]!r}: expected {', '.join(OPTIONS)}")
         self._url = _server(url)
-        self._path = url
+        self._path = url if self._url is not None or os.fspath(url) == ":memory:" else os.path.abspath(url)
         self._secured = api_token is not None
         self._timeout = timeout
         self._options = kwargs
         self._entered = self._closed = False
-        self._kept: Transport | None = None
+        self._kept: dict[asyncio.AbstractEventLoop | None, Transport] = {}  # by loop; a directory serves all of them
+        self._process = os.getpid()
+        self._parents: list[object] = []  # what a parent process kept: letting go of it would reach into its loops
         self._http = Connection(self._transport, api_token, extra_headers)
 
     def _transport(self) -> Transport:
         """Raises Lost."""
         if self._closed:
             raise Lost(CLOSED)
-        if self._kept is not None:
-            return self._kept
+        if self._process != os.getpid():  # forked: the directory and the connections are the parent's
+            self._parents.append(self._kept)
+            self._process, self._kept = os.getpid(), {}
+        loop = None if self._url is None else asyncio.get_running_loop()
+        transport = self._kept.get(loop)
+        if transport is not None:
+            return transport
         if self._url is None:
             settings = self._options.get("settings")
-            self._kept = Directory(self._path, settings, secured=self._secured, timeout=self._timeout)
-            return self._kept
-        from lamina.reduct.transport.http import HttpTransport
+            transport = Directory(self._path, settings, secured=self._secured, timeout=self._timeout)
+        else:
+            from lamina.reduct.transport.http import HttpTransport
 
-        transport = HttpTransport(
-            self._url,
-            self._timeout,
-            keep=self._entered,
-            session=self._options.get("session"),
-            verify_ssl=self._options.get("verify_ssl", True),
-        )
-        if self._entered:
-            self._kept = transport
+            transport = HttpTransport(
+                self._url,
+                self._timeout,
+                keep=self._entered,
+                session=self._options.get("session"),
+                verify_ssl=self._options.get("verify_ssl", True),
+            )
+            if not self._entered:
+                return transport
+            for ended in [other for other in self._kept if other is not None and other.is_closed()]:
+                del self._kept[ended]
+        self._kept[loop] = transport
         return transport
 
     async def __aenter__(self) -> Client:
@@ -125,9 +139,12 @@ class Client:
     async def close(self) -> None:
         """Close connections, give the directory back. Idempotent."""
         self._closed, self._entered = True, False
-        kept, self._kept = self._kept, None
-        if kept is not None:
-            await kept.close()
+        kept, self._kept = self._kept, {}
+        for loop, transport in kept.items():
+            if loop is None or loop is asyncio.get_running_loop():
+                await transport.close()
+            elif loop.is_running():  # in another thread, which may be waiting for this one
+                asyncio.run_coroutine_threadsafe(transport.close(), loop)
 
     # -- the server and its buckets
 
