@@ -7,6 +7,7 @@ as a path appears complete or not at all: it is written under another name besid
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from os import PathLike
@@ -28,14 +29,14 @@ Progress: TypeAlias = Callable[[int], object]
 
 
 def to_csv(
-    chunks: Iterable[Chunk],
+    chunks: Iterable[Chunk] | Chunk,
     target: Target,
     *,
     iso: bool = False,
     kind: type[Samples] | type[Summaries] = Samples,
     progress: Progress | None = None,
 ) -> int:
-    """Write chunks as CSV (UTF-8, comma, "\\n", header line); the number of rows.
+    """Write chunks, or one of them, as CSV (UTF-8, comma, "\\n", header line); the number of rows.
 
     Columns are the fields of the chunks: `time` is int ns since the epoch, numbers are the shortest text that reads
     back as the same float64. With `iso` a column `time_iso` (RFC 3339, UTC, nine digits) follows `time`.
@@ -61,13 +62,13 @@ def to_csv(
 
 
 def to_parquet(
-    chunks: Iterable[Chunk],
+    chunks: Iterable[Chunk] | Chunk,
     target: Target,
     *,
     kind: type[Samples] | type[Summaries] = Samples,
     progress: Progress | None = None,
 ) -> int:
-    """Write chunks as Parquet (zstd; `time` is timestamp[ns, UTC]); the number of rows.
+    """Write chunks, or one of them, as Parquet (zstd; `time` is timestamp[ns, UTC]); the number of rows.
 
     Small chunks are joined to row groups of ROW_GROUP rows. Needs pyarrow (`lamina[arrow]`).
     """
@@ -110,9 +111,9 @@ def _groups(chunks: Iterator[Chunk]) -> Iterator[pyarrow.Table]:
         yield pa.concat_tables(pending)
 
 
-def _first(chunks: Iterable[Chunk], kind: type[Chunk]) -> tuple[Iterator[Chunk], tuple[str, ...]]:
-    """The chunks again, and the fields of the first one (of `kind` if there is none)."""
-    source = iter(chunks)
+def _first(chunks: Iterable[Chunk] | Chunk, kind: type[Chunk]) -> tuple[Iterator[Chunk], tuple[str, ...]]:
+    """The chunks again, and the fields of the first one (of `kind` if there is none). A chunk alone is one of one."""
+    source = iter([chunks] if isinstance(chunks, Samples | Summaries) else chunks)
     first = next(source, None)
     if first is None:
         return iter(()), kind.fields
@@ -148,6 +149,8 @@ def _open(target: Target) -> Iterator[IO[bytes]]:
         yield target
         return
     path = Path(target)
+    if not path.parent.is_dir():  # or the name of the file beside it would be complained of
+        raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(path.parent))
     part = path.with_name(f".{path.name[:200]}.{SystemRandom().token_bytes(4).hex()}.part")
     try:
         with part.open("xb") as file:

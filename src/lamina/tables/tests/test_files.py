@@ -124,6 +124,13 @@ def test_parquet_joins_small_chunks_to_row_groups(tmp_path, monkeypatch):
     assert [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] == [100, 20, 100, 20, 60]
 
 
+@pytest.mark.parametrize("write", [to_csv, to_parquet])
+def test_a_chunk_alone_is_written_like_a_list_of_it(write):
+    alone, listed = io.BytesIO(), io.BytesIO()
+    assert write(POINTS, alone) == write([POINTS], listed) == len(POINTS)
+    assert alone.getvalue() == listed.getvalue()
+
+
 def test_chunks_are_taken_one_at_a_time_with_progress():
     order = []
 
