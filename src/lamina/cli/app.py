@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from typing import Annotated
 
 import typer
 
@@ -37,19 +38,40 @@ app.add_typer(token.app, name="token")
 app.command("version")(version.version)
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        version.version()
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="The same as `lamina version`.", is_eager=True, callback=_version)
+    ] = False,
+) -> None:
+    """What goes before a command."""
+
+
 def run() -> None:
     """Run the command line of this process. What a user can cause ends in one line and exit code 2."""
     try:
         app()
     except (LaminaError, OSError) as error:
-        text = str(error) or type(error).__name__
-        print(f"lamina: {text}", file=sys.stderr)
+        print(f"lamina: {_said(error)}", file=sys.stderr)
         _leave(2)
     except KeyboardInterrupt:
         print("lamina: interrupted", file=sys.stderr)
         _leave(130)
     except SystemExit as end:
         _leave(end.code)
+
+
+def _said(error: BaseException) -> str:
+    """The text of an error; of one of the system without its number, which tells a user nothing."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__
 
 
 def _leave(code: str | int | None) -> None:

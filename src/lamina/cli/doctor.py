@@ -12,7 +12,11 @@ import typer
 def doctor(
     dir: Annotated[Path, typer.Argument(help="Database directory.", exists=True, file_okay=False)],
     repair: Annotated[
-        bool, typer.Option("--repair", help="Set damaged parts aside and keep the rest. Takes the lock.")
+        bool,
+        typer.Option(
+            "--repair",
+            help="Recover the log, set aside what nothing refers to. Takes the lock. Deletes nothing, mends no data.",
+        ),
     ] = False,
     rebuild_catalog: Annotated[
         bool,

@@ -21,12 +21,17 @@ def import_tinyflux(
     inserted before an error stays."""
     import lamina
     from lamina.cli.progress import bar, quantity
+    from lamina.errors import InvalidArgument
     from lamina.tinyflux.transfer import import_csv
 
     with lamina.open(dir) as db, bar("import", "bytes") as report, warnings.catch_warnings(record=True) as warned:
         before = db.measurements.count()
         try:
             import_csv(db.measurements, file, encoding, report)
+        except lamina.LaminaError:
+            raise
+        except (LookupError, ValueError) as error:  # as TinyFlux raises them: a row that is none, an encoding
+            raise InvalidArgument(str(error)) from error
         finally:
             done = db.measurements.count() - before
             print(f"{quantity(done, 'points')} inserted, of {quantity(len(db.measurements), 'measurements')} now")

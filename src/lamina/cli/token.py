@@ -80,8 +80,13 @@ def remove(dir: Dir, name: Annotated[str, typer.Argument(help="Name of the token
 def _check(entry: str) -> None:
     """Refuse an entry that can cover nothing, with what it was likely meant to be: shells replace a bare $streams."""
     from lamina.access import Permissions
-    from lamina.access.permissions import STREAMS
+    from lamina.access.permissions import POINTS, STREAMS
 
+    root, slash, rest = entry.partition("/")
+    if entry.startswith("$") and root not in (STREAMS, POINTS) and (slash or "*" in entry):
+        raise InvalidArgument(
+            f"'{entry}' covers nothing: expected '{STREAMS}/{rest}' or '{POINTS}/{rest}', or a bucket's whole name"
+        )
     try:
         Permissions.of({"read": [entry]})
     except InvalidArgument as error:

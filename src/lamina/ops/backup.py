@@ -22,7 +22,7 @@ from pathlib import Path
 from lamina.catalog.sqlite import SqliteCatalog
 from lamina.engine.database import Database
 from lamina.engine.open import CATALOG, IDENTITY
-from lamina.errors import AlreadyExists, Unavailable
+from lamina.errors import AlreadyExists, InvalidArgument, Unavailable
 from lamina.ops.copying import Copying, Moved, Progress, copy_sparse, sync
 from lamina.ops.directory import Directory
 
@@ -38,11 +38,13 @@ def backup(
     The target holds everything acknowledged when the call began, and no LAMINA file until it is complete and durable.
     Given the `Database` instead of its path, nothing is given back to the disk meanwhile. Else a record that is written
     while the backup runs, and evicted again before it ends, may be in it with a content that is Corrupt.
-    Raises NotFound (no database there), UnknownFormat, AlreadyExists (target not empty), Unavailable, OSError.
+    Raises NotFound (no database there), UnknownFormat, AlreadyExists (target not empty), InvalidArgument (target inside
+    of the source), Unavailable, OSError.
     """
     root = Path(source.path if isinstance(source, Database) else source)
     place = Path(target)
     Directory(root).identity()
+    _require_apart(place, root)
     _require_empty(place, "a backup goes into a directory of its own")
     looking = source.records.reader() if isinstance(source, Database) else nullcontext()
     with looking, Copying(root, place, progress) as copying:
@@ -62,9 +64,10 @@ def backup(
 
 def restore(source: str | os.PathLike[str], target: str | os.PathLike[str], progress: Progress | None = None) -> int:
     """Make a database of a backup in a new directory; bytes copied. The backup stays as it is (nothing is linked:
-    the restored database may punch or extend its files). Raises NotFound, AlreadyExists, OSError."""
+    the restored database may punch or extend its files). Raises NotFound, AlreadyExists, InvalidArgument, OSError."""
     root, place = Path(source), Path(target)
     Directory(root).identity()
+    _require_apart(place, root)
     _require_empty(place, "restore goes into a new directory")
     files = [path for path in sorted(root.rglob("*")) if path.is_file() and path.name not in (IDENTITY, "LOCK")]
     total = sum(path.stat().st_size for path in files)
@@ -75,6 +78,12 @@ def restore(source: str | os.PathLike[str], target: str | os.PathLike[str], prog
             progress(done, total)
     _finish(root, place)
     return done
+
+
+def _require_apart(place: Path, root: Path) -> None:
+    """A copy inside of what it is made of would be part of the next one, and go with it."""
+    if place.resolve().is_relative_to(root.resolve()):
+        raise InvalidArgument(f"{place} is inside of {root}: choose a directory beside it, or elsewhere")
 
 
 def _require_empty(place: Path, rule: str) -> None:

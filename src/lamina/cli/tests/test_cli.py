@@ -58,6 +58,7 @@ def test_help_loads_neither_engine_nor_servers():
 
 def test_version():
     assert run("version").output.startswith(f"lamina {lamina.__version__} (Python ")
+    assert run("--version").output == run("version").output
 
 
 @pytest.mark.slow
@@ -68,6 +69,7 @@ def test_version():
         (["export", "absent-directory", "a/b"], ["absent-directory"]),
         (["serve"], ["DIR", "LAMINA_DIR"]),
         (["token", "create", ":memory:", "a"], ["--full-access"]),
+        (["serve", __file__], [f"lamina: {__file__}: a database is a directory"]),
     ],
 )
 def test_errors_are_one_line_and_exit_code_2(arguments, words):
@@ -109,6 +111,14 @@ def test_an_entry_that_covers_nothing_is_answered_with_the_one_for_streams(tmp_p
     assert isinstance(refused, lamina.LaminaError)
     assert f"for streams: {meant}, in single quotes" in str(refused)
     assert not (tmp_path / "db").exists()
+
+
+@pytest.mark.parametrize("entry", ["$stream/plant*", "$stream*", "$buckets/plant", "$Points/x"])
+def test_an_entry_that_only_looks_like_one_for_streams_is_refused(tmp_path, entry):
+    refused = run("token", "create", tmp_path / "db", "reader", "--read", entry).exception
+    assert isinstance(refused, lamina.LaminaError)
+    assert all(word in str(refused) for word in (f"'{entry}' covers nothing", "'$streams", "'$points"))
+    assert run("token", "create", tmp_path / "db", "reader", "--read", "$system").exit_code == 0
 
 
 # -- files
@@ -183,6 +193,12 @@ def test_what_export_and_import_cannot_do_is_said(stored, arguments, word):
     result = run(*(stored[0] if argument == "DB" else argument for argument in arguments))
     assert isinstance(result.exception, lamina.LaminaError)
     assert word in str(result.exception)
+
+
+def test_an_export_into_a_folder_that_is_missing_names_the_folder(stored, tmp_path):
+    error = run("export", stored[0], "plant/pump", "-o", tmp_path / "absent" / "points.csv").exception
+    assert isinstance(error, FileNotFoundError)
+    assert (error.filename, error.strerror) == (str(tmp_path / "absent"), "there is no such folder")
 
 
 def points_file(folder, *rows, header="time,value"):
@@ -268,6 +284,14 @@ def test_backup_and_restore_bring_a_database_back_while_it_is_in_use(stored, tmp
     with lamina.open(tmp_path / "back") as db:
         assert db.streams["plant", "pump"].count() == 2 * len(times)
     assert isinstance(run("backup", dir, tmp_path / "copy").exception, lamina.LaminaError)
+
+
+def test_a_copy_inside_of_what_it_is_made_of_is_refused(stored):
+    for command in ("backup", "restore"):
+        refused = run(command, stored[0], stored[0] / "copies" / "today").exception
+        assert isinstance(refused, lamina.LaminaError)
+        assert f"is inside of {stored[0]}" in str(refused)
+    assert not (stored[0] / "copies").exists()
 
 
 def test_inspect_and_doctor_look_at_a_directory_in_use(stored):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typer.testing import CliRunner, Result
 
 from lamina.cli.app import app
-from lamina.errors import NotFound
+from lamina.errors import InvalidArgument, NotFound
 from lamina.tinyflux.tests.test_transfer import csv_of
 
 
@@ -30,6 +30,14 @@ def test_a_measurement_that_is_not_there_is_named_with_those_that_are(tmp_path: 
     refused = run("export", "tinyflux", tmp_path / "db", tmp_path / "c.csv", "--measurement", "z")
     assert isinstance(refused.exception, NotFound)
     assert "'z' has no points; there are a, b" in str(refused.exception)
+
+
+def test_a_file_that_is_none_of_tinyflux_is_told_by_row_and_byte(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("2024-01-01,_default\nyesterday,_default\n")
+    for options, words in (([], "'yesterday' (row 2 at byte 20 of"), (["--encoding", "utf-99"], "utf-99")):
+        refused = run("import", "tinyflux", tmp_path / "a.csv", tmp_path / "db", *options)
+        assert isinstance(refused.exception, InvalidArgument)
+        assert words in str(refused.exception)
 
 
 def test_half_a_row_is_told_of(tmp_path: Path) -> None:
