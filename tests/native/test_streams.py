@@ -96,6 +96,29 @@ def test_insert_many_is_one_commit(db, stream):
     assert (len(stream.values()), len(other.values())) == (5, 7)
 
 
+def test_create_with_exist_ok_returns_the_stream_that_is_there(db, stream):
+    stream.insert(*columns(5))
+    again = db.streams.create("plant/pump-3", "vibration", unit="g", annotations={"new": "1"}, exist_ok=True)
+    assert (again, again.count(), again.annotations) == (stream, 5, stream.annotations)
+    assert db.streams.create("plant/pump-3", "vibration", unit="g", uuid=stream.uuid, exist_ok=True) == stream
+    assert again.property_version == 1
+    other = db.streams.create("plant/pump-3", "vibration", unit="m/s", exist_ok=True)
+    assert (other != stream, other.version) == (True, 10)
+    with pytest.raises(errors.AmbiguousStream):
+        db.streams.create("plant/pump-3", "vibration", unit="g", uuid=UUID(int=5), exist_ok=True)
+    with pytest.raises(errors.StreamExists):
+        db.streams.create("plant/pump-4", "vibration", uuid=stream.uuid, exist_ok=True)
+
+
+def test_a_name_and_another_tag_of_that_name_are_refused(db):
+    for given in ({"name": "a", "tags": {"name": "b"}}, {"unit": "V", "tags": {"unit": "A"}}):
+        with pytest.raises(errors.InvalidArgument, match="give one of them"):
+            db.streams.create("c", **given)
+    assert db.streams.create("c", "a", tags={"name": "a"}).tags == {"name": "a"}
+    with pytest.raises(errors.InvalidTagValue, match=r"'4' of tag \"ingress\" is invalid: expected text of up to 256"):
+        db.streams.create("c", "x", tags={"ingress": 4})
+
+
 def test_create_refuses_in_the_contracts_order(db, stream):
     with pytest.raises(errors.StreamExists, match=f"a stream already exists with uuid {stream.uuid}"):
         db.streams.create("plant/pump-3", "vibration", unit="g", uuid=stream.uuid)

@@ -182,7 +182,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "database/open_snapshot": {"name": "kept"},
     "database/drop_snapshot": {"name": "kept"},
     "streams/create": {"collection": f"{HERE}/y", "name": "n", "unit": None, "uuid": None, "tags": None,
-                       "annotations": None},
+                       "annotations": None, "exist_ok": False},
     "streams/named": {"collection": f"{HERE}/x", "name": "s"},
     "streams/find": FILTER, "streams/find_rows": FILTER, "streams/collections": {"prefix": ""},
     "streams/usage": {"prefix": ""},

@@ -53,31 +53,38 @@ class Streams:
         uuid: UUID | None = None,
         tags: Mapping[str, str] | None = None,
         annotations: Mapping[str, str] | None = None,
+        exist_ok: bool = False,
     ) -> Stream:
         """A new, empty stream at version 10 with property version 1; durable when this returns.
 
-        `name` and `unit` are short for the tags of those names. Raises, in this order, InvalidCollection,
-        InvalidTagKey, InvalidTagValue, AnnotationTooBig, StreamExists (uuid in use), UuidBurnt, AmbiguousStream (same
-        collection and identical tags; a tag with an empty value counts as absent).
+        `name` and `unit` are short for the tags of those names. With `exist_ok` a stream of the same collection and
+        identical tags (and uuid, if one is given) is returned as it is. Raises, in this order, InvalidArgument (`name`
+        or `unit` and the tag differ), InvalidCollection, InvalidTagKey, InvalidTagValue, AnnotationTooBig, StreamExists
+        (uuid in use), UuidBurnt, AmbiguousStream (same collection and identical tags; a tag with an empty value counts
+        as absent).
         """
         db = self._db
         db.check_writable()
         all_tags = dict(tags or {})
-        if name is not None:
-            all_tags["name"] = name
-        if unit is not None:
-            all_tags["unit"] = unit
+        for key, value in (("name", name), ("unit", unit)):
+            if value is not None and all_tags.setdefault(key, value) != value:
+                raise InvalidArgument(f"{key} {value!r} and the tag {key!r}, {all_tags[key]!r}: give one of them")
         names.check_collection(collection)
         names.check_tags(all_tags)
         names.check_annotations(annotations or {})
         identity = uuid if uuid is not None else db.random.uuid4()
+        there: list[StreamRow] = []
 
         def decide(catalog: CatalogSnapshot) -> Change:
+            same = catalog.stream_by_tags(collection, all_tags)
+            if exist_ok and same is not None and uuid in (None, same.uuid):
+                there.append(same)
+                return Change()
             if catalog.stream_by_uuid(identity) is not None:
                 raise StreamExists(f"a stream already exists with uuid {identity}")
             if catalog.burnt(identity) is not None:
                 raise UuidBurnt(f"uuid {identity} belonged to an obliterated stream and is not given again")
-            if catalog.stream_by_tags(collection, all_tags) is not None:
+            if same is not None:
                 raise AmbiguousStream("a stream already exists in that collection with identical tags")
             row = StreamRow(
                 self._next_id(),
@@ -93,7 +100,7 @@ class Streams:
             return Change([row])
 
         db.metadata.change(decide)
-        return self.get(identity)
+        return self.get(there[0].uuid if there else identity)
 
     def _next_id(self) -> int:
         id = next(self._ids, None)

@@ -35,9 +35,10 @@ class Streams:
         uuid: UUID | None = None,
         tags: Mapping[str, str] | None = None,
         annotations: Mapping[str, str] | None = None,
+        exist_ok: bool = False,
     ) -> Stream:
-        """A new, empty stream at version 10 with property version 1; durable when this returns. Raises as
-        `lamina.open(...).streams.create`."""
+        """A new, empty stream at version 10 with property version 1; durable when this returns. With `exist_ok` one of
+        the same collection and tags is returned as it is. Raises as `lamina.open(...).streams.create`."""
         found = self._link.call(
             "streams/create",
             collection=collection,
@@ -46,6 +47,7 @@ class Streams:
             uuid=uuid,
             tags=None if tags is None else dict(tags),
             annotations=None if annotations is None else dict(annotations),
+            exist_ok=bool(exist_ok),
         )
         return Stream(self._db, *found)
 

@@ -35,7 +35,7 @@ def check_tags(tags: Mapping[str, str]) -> None:
         if not isinstance(value, str) or len(value) > MAX_TAG_VALUE or "\0" in value or _utf8_size(value) < 0:
             raise InvalidTagValue(
                 f'value {_shown(value)} of tag "{key}" is invalid: '
-                f"expected up to {MAX_TAG_VALUE} characters without NUL"
+                f"expected text of up to {MAX_TAG_VALUE} characters without NUL"
             )
 
 

@@ -110,7 +110,7 @@ _call("database/drop_snapshot", "full", r.NOTHING, name=k.TEXT)
 
 _call(
     "streams/create", "write", r.STREAM, collection=k.SCALAR, name=k.OPTIONAL_TEXT, unit=k.OPTIONAL_TEXT,
-    uuid=k.OPTIONAL_UUID, tags=k.OPTIONAL_MEMBERS, annotations=k.OPTIONAL_MEMBERS,
+    uuid=k.OPTIONAL_UUID, tags=k.OPTIONAL_MEMBERS, annotations=k.OPTIONAL_MEMBERS, exist_ok=k.FLAG,
 )  # fmt: skip
 _ask("streams/get", "use", r.STREAM, uuid=k.UUID_KIND)
 _ask("streams/named", "use", r.STREAM, collection=k.TEXT, name=k.TEXT)
