@@ -60,6 +60,10 @@ class Settings(NamedTuple):
             if name not in ("durability", "background") and (not isinstance(value, int | float) or not value >= least):
                 raise InvalidArgument(f"settings: {name} {value!r}: expected a number from {least}")
 
+    def reserve(self, total: int) -> int:
+        """Free bytes below which a volume of so many takes no more writes (`min_free`); 0: always takes them."""
+        return self.min_free if self.min_free >= 0 else min(GIB, total // 50)
+
     @property
     def tails_bytes(self) -> int:
         return self.tails_limit or max(64 * MIB, min(_ram_bytes() // 4, 2 * GIB))

@@ -258,8 +258,9 @@ class Database:
             return list(catalog.pins())
 
     def drop_snapshot(self, name: str) -> None:
-        """Forget a named snapshot: what only it needed may be pruned and compacted. Raises NotFound."""
-        self.check_writable()
+        """Forget a named snapshot: what only it needed may be pruned and compacted. Works below the free-space limit.
+        Raises NotFound."""
+        self.check_writable(essential=True)
         with self.catalog.snapshot() as catalog:
             if catalog.pin(name) is None:
                 raise NotFound(f"no snapshot is named {name!r}")
@@ -280,15 +281,24 @@ class Database:
         Segments and payload files less than half alive are rewritten, small sections of records merged, and sections
         of points that are a quarter dead, small, or overlap in time; the old files
         go when nobody reads them any more. Reads the inner nodes of every kept version (0.1 B per point) and may take
-        long: calls progress(streams done, all of them). Readers and writers go on meanwhile.
+        long: calls progress(streams done, all of them). Readers and writers go on meanwhile. Works below the free-space
+        limit, and raises NoSpace where not even what stays of a file can be written.
         """
         from lamina.engine.compaction import compact
 
-        self.check_writable()
+        self.check_writable(essential=True)
         self.points.check_unheld()
-        freed = compact(self, progress)
-        self.upkeep.records.compact(self.buckets.list())
-        self.upkeep.points.compact()
+        try:
+            freed = compact(self, progress)
+            self.upkeep.records.compact(self.buckets.list())
+            self.upkeep.points.compact()
+        except OSError as error:
+            if not is_full(error):
+                raise
+            raise NoSpace(
+                "the disk is full: compaction writes what stays of a file before it gives back the rest; "
+                "remove more, or free space elsewhere"
+            ) from error
         self.upkeep.run_once()
         return freed
 
@@ -317,7 +327,9 @@ class Database:
         try:
             compact(self)
         except (LaminaError, OSError) as error:
-            if not self._closed:
+            if isinstance(error, OSError) and is_full(error):
+                self._reclaimed = -1  # tried again: a full disk is no failure
+            elif not self._closed:
                 self._fail(error)
 
     @property
@@ -340,6 +352,7 @@ class Database:
         self.check_open()
         with self.catalog.snapshot() as catalog:
             streams = catalog.stream_count()
+        free, total = self.files.free_bytes()
         return {
             "streams": streams,
             "seq": self._log.published_seq,
@@ -363,6 +376,8 @@ class Database:
             "block_reads": self.read.reads + self.points.read.reads,
             "block_bytes_read": self.read.bytes_read + self.points.read.bytes_read,
             "open_readers": self.leases.open,
+            "disk_free_bytes": free,
+            "disk_full": int(self.upkeep.full or free < self.settings.reserve(total)),
             "poisoned": int(self.poisoned is not None),
             "degraded": len(self.degraded),
         }

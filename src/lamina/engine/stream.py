@@ -341,7 +341,7 @@ class Stream(Described):
         """
         from lamina.engine.retention import prune
 
-        self._db.check_writable()
+        self._db.check_writable(essential=True)
         prune(self._db, self, version)
 
     def set_retention(self, rule: Mapping[str, int] | None) -> None:

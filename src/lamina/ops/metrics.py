@@ -52,7 +52,8 @@ class Metrics:
         self._collectors.register(self)
 
     def render(self) -> bytes:
-        """Prometheus text format 0.0.4. Reads counters only: no file but /proc, no lock held for long."""
+        """Prometheus text format 0.0.4. Reads counters, /proc and the free space of the volume: no lock held
+        for long."""
         return generate_latest(self._collectors)
 
     def collect(self) -> Iterator[Metric]:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from lamina.errors import Closed, NoSpace, NotFound, TooBig, Unavailable
 from lamina.random import Random
-from lamina.settings import GIB, MIB, Settings
+from lamina.settings import MIB, Settings
 from lamina.storage import recovery
 from lamina.storage.files import Files
 from lamina.storage.groupwriter import Group, GroupWriter, Submission
@@ -266,9 +266,7 @@ class CommitLog:
             self._unchecked_bytes = 0
             self._checked_ns = now
             free, total = self._folder.medium.free_bytes()
-            reserve = self._settings.min_free
-            if reserve < 0:
-                reserve = min(GIB, total // 50)
+            reserve = self._settings.reserve(total)
             self._low_on_space = free < reserve
             if self._low_on_space:
                 raise NoSpace(f"{free} bytes free: writing needs {reserve} (settings.min_free)")

@@ -265,9 +265,7 @@ class RecordStore:
         self._host.check_writable(essential)
         if size > LARGE:
             free, total = self._host.files.free_bytes()
-            reserve = self.settings.min_free
-            if reserve < 0:
-                reserve = min(1 << 30, total // 50)
+            reserve = self.settings.reserve(total)
             if reserve and free - size < reserve:
                 raise NoSpace(f"{free} bytes free: a content of {size} and a reserve of {reserve} do not fit")
 

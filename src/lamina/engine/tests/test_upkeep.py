@@ -206,6 +206,7 @@ def test_full_disk_refuses_writes_keeps_reads_and_recovers():
     files.fail("write", error=errno.ENOSPC, persistent=True, path="tmp/")
     db.upkeep.run_once()
     assert db.upkeep.full
+    assert db.stats()["disk_full"] == 1
     with pytest.raises(errors.NoSpace):
         fill(stream, 1)
     assert stream.count() == 100
@@ -213,6 +214,66 @@ def test_full_disk_refuses_writes_keeps_reads_and_recovers():
     db.upkeep.run_once()
     fill(stream, 1)
     assert stream.count() == 200
+    assert db.stats()["disk_full"] == 0
+    db.close()
+
+
+@pytest.mark.parametrize(("min_free", "free", "full"), [(-1, 19, 1), (-1, 20, 0), (100, 99, 1), (0, 0, 0)])
+def test_a_disk_with_less_than_its_reserve_counts_as_full(min_free, free, full):
+    files = FaultyFiles(MemoryFiles())
+    db = simulated(SMALL._replace(min_free=min_free), files)
+    files.set_free(free, 1000)  # 2 % are 20
+    stats = db.stats()
+    assert (stats["disk_free_bytes"], stats["disk_full"]) == (free, full)
+    db.close()
+
+
+def test_what_frees_space_goes_on_where_the_disk_is_full():
+    files = FaultyFiles(MemoryFiles())
+    db = simulated(SMALL, files)
+    stream = db.streams.create("c", "a")
+    for i in range(30):
+        stream.insert(T0 + np.arange(300) * 10**6, np.arange(300) * float(i), policy="replace")
+        db.flush()
+    db.snapshot("kept").close()
+    fill(stream, 1)
+    files.fail("write", error=errno.ENOSPC, persistent=True, path="tmp/")
+    db.upkeep.run_once()
+    assert db.upkeep.full
+    db.drop_snapshot("kept")
+    stream.set_oldest_version(stream.version - 1)
+    assert stream.oldest_version == stream.version - 1
+    with pytest.raises(errors.NoSpace, match="writes what stays"):
+        db.compact()
+    files.heal()
+    assert db.compact() > 0
+    assert not db.upkeep.full
+    fill(stream, 1)
+    db.close()
+
+
+def test_a_disk_that_fills_during_compaction_does_not_stop_writing():
+    files, clock = FaultyFiles(MemoryFiles()), ManualClock(10**15)
+    db = simulated(SMALL, files, clock)
+    gone, stays = db.streams.create("c", "gone"), db.streams.create("c", "stays")
+    fill(gone, 50)
+    fill(stays, 1, 10)
+    db.flush()
+    gone.obliterate()
+
+    def upkeep():
+        clock.advance(601)
+        db.upkeep.run_once()
+        db._compactor.join()
+
+    files.fail("write", error=errno.ENOSPC, persistent=True, path="tmp/")
+    upkeep()
+    assert db.poisoned is None
+    files.heal()
+    upkeep()
+    with db.catalog.snapshot() as catalog:
+        assert sum(row.bytes for row in catalog.segments()) < 10_000
+    assert stays.count() == 10
     db.close()
 
 
