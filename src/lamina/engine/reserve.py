@@ -7,7 +7,10 @@ made again when there is room (reliability law 9).
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from lamina.errors import NoSpace
 from lamina.storage.files import Files
 
 NAME = "RESERVE"
@@ -20,6 +23,18 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 def is_full(error: OSError) -> bool:
     """Whether an error says that the volume (or the user's quota on it) is full."""
     return error.errno in _FULL
+
+
+@contextmanager
+def told_as_no_space(what: str) -> Iterator[None]:
+    """Around the writing of what goes past the log: a disk that ends there is the caller's NoSpace, as it is where the
+    log would not take it."""
+    try:
+        yield
+    except OSError as error:
+        if not is_full(error):
+            raise
+        raise NoSpace(f"the disk is full: {what} does not fit; reads go on, writes after space was freed") from error
 
 
 class Reserve:

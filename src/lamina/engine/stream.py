@@ -11,6 +11,7 @@ from lamina.catalog.rows import StreamRow
 from lamina.columns import Ranges, Samples, Summaries, Times, Values
 from lamina.engine.metadata import Change
 from lamina.engine.publish import ChangeNote
+from lamina.engine.reserve import told_as_no_space
 from lamina.engine.slots import Slot
 from lamina.engine.view import StreamView
 from lamina.errors import (
@@ -110,7 +111,8 @@ class Stream(Described):
                     db.leases.give_back(lease)
             change = Insert(0, *columns, removed)
             if len(columns[0]) >= db.settings.bulk_points:
-                return db.sealer.insert_bulk(slot, change)
+                with told_as_no_space(f"an insert of {len(columns[0])} points"):
+                    return db.sealer.insert_bulk(slot, change)
             kind = ops.INSERT if removed is None else ops.REPLACE
             op = Op(ops.KIND, kind, slot.id, ops.insert_parts(*change), ChangeNote([slot], [change]))
             ticket = db.submit([op])

@@ -11,6 +11,7 @@ from lamina.catalog.rows import PointSectionRow, SegmentRow
 from lamina.engine.points.publish import ClearNote, InsertNote, Numbering, SectionNote
 from lamina.engine.points.replay import encode_section
 from lamina.engine.points.slot import MeasurementSlot
+from lamina.engine.reserve import told_as_no_space
 from lamina.errors import LaminaError, NotFound
 from lamina.points import ops
 from lamina.points.batch import Grouped
@@ -82,7 +83,8 @@ def _insert(
             if submitted:
                 store.submit(submitted).wait()
             return
-    _insert_bulk(store, slots, groups, total, before)
+    with told_as_no_space(f"an insert of {total} points"):
+        _insert_bulk(store, slots, groups, total, before)
 
 
 def _ops(slots: Sequence[MeasurementSlot], groups: Sequence[Grouped], total: int) -> tuple[list[Op], int]:

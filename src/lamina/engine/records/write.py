@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lamina.engine.records.arguments import TOO_LONG, TOO_SHORT
+from lamina.engine.reserve import told_as_no_space
 from lamina.errors import InvalidArgument, NotFound
 from lamina.records.checksum import checksum
 from lamina.records.labels import LabelSet
@@ -73,12 +74,14 @@ class Write:
         self._crc = crc32c(content) if type(content) is bytes else checksum(content)
 
     def write(self, chunk: Buffer) -> None:
-        """The next bytes of a record that is not inline; writes to the disk. Raises InvalidArgument, OSError."""
-        if self._upload is None:
-            self._upload = self.bucket.store.payloads.open_upload(
-                self.bucket.id, self.size, file_bytes=self.bucket.file_bytes
-            )
-        self._upload.write(chunk)
+        """The next bytes of a record that is not inline; writes to the disk. Raises InvalidArgument, NoSpace,
+        OSError."""
+        with told_as_no_space(f"a content of {self.size} bytes"):
+            if self._upload is None:
+                self._upload = self.bucket.store.payloads.open_upload(
+                    self.bucket.id, self.size, file_bytes=self.bucket.file_bytes
+                )
+            self._upload.write(chunk)
 
     def finish(self) -> None:
         """All bytes of a record that is not inline were given: make them durable. Raises InvalidArgument (too few),

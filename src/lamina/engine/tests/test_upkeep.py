@@ -228,6 +228,33 @@ def test_a_disk_with_less_than_its_reserve_counts_as_full(min_free, free, full):
     db.close()
 
 
+def test_what_goes_past_the_log_is_refused_as_everything_else_where_the_disk_ends():
+    files = FaultyFiles(MemoryFiles())
+    db = simulated(SMALL._replace(bulk_points=200), files)
+    stream, entry = db.streams.create("c", "a"), db.buckets.create("b").entry("e")
+    measurement = db.measurements["m"]
+    measurement.insert({"time": [0], "x": [0.0]})
+    entry.write(b"x", 1)
+
+    def write_all():
+        yield lambda: fill(stream, 1, 300)
+        yield lambda: measurement.insert({"time": np.arange(300), "x": np.arange(300.0)})
+        yield lambda: entry.write(bytes(100_000), 2)
+
+    for path in ("tmp/", "segments/payload"):
+        files.fail("write", error=errno.ENOSPC, persistent=True, path=path)
+    for write in write_all():
+        with pytest.raises(errors.NoSpace, match="the disk is full"):
+            write()
+    assert db.poisoned is None
+    assert (stream.count(), measurement.count(), entry.info().record_count) == (0, 1, 1)
+    files.heal()
+    for write in write_all():
+        write()
+    assert (stream.count(), measurement.count(), entry.info().record_count) == (300, 301, 2)
+    db.close()
+
+
 def test_what_frees_space_goes_on_where_the_disk_is_full():
     files = FaultyFiles(MemoryFiles())
     db = simulated(SMALL, files)
