@@ -22,7 +22,7 @@ VENV = ROOT / ".venv"
 STAMP = VENV / "dev-stamp.json"
 BIN = VENV / "bin"
 OLDEST = (3, 11)
-DEMO = "server,pandas"  # the demo serves, and prints Python that makes a DataFrame
+DEMO = "server,client,pandas"  # the demo serves; what README shows next connects to it, and makes a DataFrame
 
 
 def main(arguments: list[str]) -> int:

@@ -63,6 +63,11 @@ def test_what_is_no_url_is_refused(url):
     assert "secret" not in str(refused.value)
 
 
+def test_a_directory_is_sent_to_open(tmp_path):
+    with pytest.raises(errors.InvalidArgument, match=r"a directory is opened with lamina\.open"):
+        lamina.connect(str(tmp_path))
+
+
 @pytest.mark.parametrize("token", ["", "a\nb", "ä", 5])
 def test_what_is_no_token_is_refused(token):
     with pytest.raises(errors.InvalidArgument, match="token: expected printable ASCII"):
@@ -101,8 +106,8 @@ def test_tokens_are_asked_for_and_what_is_taken_away_is_gone_at_the_next_call():
     with served(":memory:", tokens=True) as server:
         value = server.tokens.create("me", {"full_access": True})
         server.tokens.create("another", {"full_access": True})
-        for wrong in (None, "me-0000"):
-            with pytest.raises(errors.Unauthenticated):
+        for wrong, text in ((None, "asks for a token: lamina.connect"), ("me-0000", "Invalid token")):
+            with pytest.raises(errors.Unauthenticated, match=text):
                 lamina.connect(server.url, wrong)
         with lamina.connect(server.url, token=value) as db:
             stream = db.streams.create("c", "s")

@@ -78,7 +78,9 @@ def open_database(
     UnknownFormat (written by a newer Lamina), Corrupt, OSError.
     Cost: a few milliseconds, plus recovery of the log: 64 MiB of it in well under a second.
     """
-    chosen = settings or Settings()
+    chosen = settings if settings is not None else Settings()
+    if not isinstance(chosen, Settings):
+        raise InvalidArgument(f"settings {settings!r}: expected lamina.Settings(...)")
     if durability is not None:
         chosen = chosen._replace(durability=durability)
     chosen.check()

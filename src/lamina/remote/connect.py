@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 
+from lamina.errors import Unauthenticated
 from lamina.remote.database import Database
 
 TIMEOUT_S = 120.0
@@ -34,6 +35,11 @@ def connect(
     link = Link(url, token, timeout_s=timeout_s, verify=verify)
     try:
         told = link.hello()
+    except Unauthenticated as error:
+        link.close()
+        if token is not None:
+            raise
+        raise Unauthenticated(f"{link.url} asks for a token: lamina.connect(url, token=...)") from error
     except BaseException:
         link.close()
         raise

@@ -262,7 +262,8 @@ def _checked(url: str) -> str:
         right = False
     if not right or parts.query or parts.fragment or parts.username is not None:
         shown = url if parts.username is None else "with a name or password"
-        raise InvalidArgument(f"url {shown!r}: expected http://HOST:PORT or https://HOST:PORT, the token apart")
+        text = f"url {shown!r}: expected http://HOST:PORT or https://HOST:PORT, the token apart"
+        raise InvalidArgument(text if "://" in url else f"{text}; a directory is opened with lamina.open")
     return url if url.endswith("/") else f"{url}/"
 
 

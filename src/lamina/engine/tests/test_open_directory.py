@@ -26,6 +26,13 @@ def test_what_a_volume_or_an_unfinished_creation_holds_is_no_hindrance(tmp_path)
         assert list(db.streams) == []
 
 
+def test_settings_that_are_none_are_refused(tmp_path):
+    for given in ({"min_free": 0}, {}, "os"):
+        with pytest.raises(InvalidArgument, match=r"expected lamina\.Settings"):
+            lamina.open(tmp_path / "db", settings=given)
+    assert not (tmp_path / "db").exists()
+
+
 def test_a_file_is_no_directory_and_stays_as_it_is(tmp_path):
     (tmp_path / "points.csv").write_text("1,2")
     with pytest.raises(NotADirectoryError, match=r"a database is a directory, this is a file: .*points\.csv"):
