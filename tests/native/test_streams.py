@@ -110,6 +110,21 @@ def test_create_with_exist_ok_returns_the_stream_that_is_there(db, stream):
         db.streams.create("plant/pump-4", "vibration", uuid=stream.uuid, exist_ok=True)
 
 
+def test_a_wrong_name_is_answered_with_those_that_are_there(db, stream):
+    with pytest.raises(errors.StreamNotFound, match=r"no stream named 'vibrations' .*; there are 'vibration'$"):
+        db.streams["plant/pump-3", "vibrations"]
+    with pytest.raises(errors.StreamNotFound, match="there is none at all"):
+        db.streams["plant/pump-33", "vibration"]
+    for i in range(5):
+        db.streams.create("plant/pump-3", f"a{i}")
+    with pytest.raises(errors.StreamNotFound, match=r"'a0', 'a1', 'a2', 'a3', 'a4', \.\.\.$"):
+        db.streams["plant/pump-3", "vibrations"]
+    other = db.streams.create("plant/pump-3", "vibration", unit="m/s")
+    with pytest.raises(errors.NotFound, match="2 streams are named") as refused:
+        db.streams["plant/pump-3", "vibration"]
+    assert all(str(one.uuid) in str(refused.value) for one in (stream, other))
+
+
 def test_a_name_and_another_tag_of_that_name_are_refused(db):
     for given in ({"name": "a", "tags": {"name": "b"}}, {"unit": "V", "tags": {"unit": "A"}}):
         with pytest.raises(errors.InvalidArgument, match="give one of them"):

@@ -16,6 +16,7 @@ from lamina.engine.slots import Slot
 from lamina.engine.view import StreamView
 from lamina.errors import (
     AmbiguousStream,
+    Closed,
     InvalidTimeRange,
     InvalidVersions,
     PropertyVersionMismatch,
@@ -60,7 +61,12 @@ class Stream(Described):
         return hash(self.slot.uuid)
 
     def __repr__(self) -> str:
-        return f"<lamina.Stream {self.uuid} version={self.slot.state.version}>"
+        try:
+            row = self.row()
+        except (StreamNotFound, Closed):
+            return f"<lamina.Stream {self.uuid} version={self.slot.state.version}>"
+        name = "/".join(filter(None, (row.collection, row.tags.get("name"))))
+        return f"<lamina.Stream {name!r} {self.uuid} version={self.slot.state.version}>"
 
     def _repr_html_(self) -> str:
         from lamina.notebook import stream_html

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from lamina.engine.database import Database
     from lamina.engine.subscribe import Subscription
 
+
+SHOWN = 5
+"""Streams that an error names."""
 
 IDS = 64
 """Object ids are reserved so many at a time, one durable catalog transaction for 64 streams created; what is left
@@ -131,10 +135,21 @@ class Streams:
         collection, name = key
         found = list(self.find(collection, tags={"name": name}))
         if not found:
-            raise StreamNotFound(f"no stream named {name!r} in collection {collection!r}")
+            text = f"no stream named {name!r} in collection {collection!r}"
+            raise StreamNotFound(f"{text}; there {self._named_in(collection)}")
         if len(found) > 1:
-            raise NotFound(f"{len(found)} streams are named {name!r} in collection {collection!r}: use get(uuid)")
+            uuids = ", ".join(str(stream.uuid) for stream in found[:SHOWN])
+            raise NotFound(
+                f"{len(found)} streams are named {name!r} in collection {collection!r}: use get(uuid); "
+                f"they are {uuids}{', ...' if len(found) > SHOWN else ''}"
+            )
         return found[0]
+
+    def _named_in(self, collection: str) -> str:
+        """What a wrong name may have been meant to be."""
+        rows = itertools.islice(self.find_rows(collection), SHOWN + 1)
+        names = [repr(row.tags.get("name", "")) for row in rows]
+        return f"are {', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''}" if names else "is none at all"
 
     def __len__(self) -> int:
         self._db.check_open()

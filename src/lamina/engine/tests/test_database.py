@@ -85,6 +85,16 @@ def test_obliterated_stream_is_gone_at_once_and_after_reopen(tmp_path):
         assert list(db.streams.find()) == []
 
 
+def test_a_stream_shows_its_name_as_long_as_it_has_one(tmp_path):
+    with lamina.open(tmp_path) as db:
+        named, plain = db.streams.create("plant/pump", "flow"), db.streams.create("plant/pump")
+        assert repr(named) == f"<lamina.Stream 'plant/pump/flow' {named.uuid} version=10>"
+        assert repr(plain) == f"<lamina.Stream 'plant/pump' {plain.uuid} version=10>"
+        named.obliterate()
+        assert repr(named) == f"<lamina.Stream {named.uuid} version=10>"
+    assert repr(plain) == f"<lamina.Stream {plain.uuid} version=10>"
+
+
 def test_named_snapshots_read_the_past_across_flush_and_reopen(tmp_path):
     with lamina.open(tmp_path, settings=SMALL) as db:
         s = db.streams.create("c", "a")
