@@ -217,14 +217,24 @@ def _payload_rows(store: RecordStore, snapshot: CatalogSnapshot, files: Iterable
 def _unused(store: RecordStore, bucket: Bucket, without: Collection[int] = ()) -> set[int]:
     """Payload files of a bucket that hold nothing alive, once some sections are gone."""
     with store.publish_lock:
-        known = bucket.files - {0}
-    if not known:
-        return set()
+        unused = bucket.files - {0}
+    if unused:
+        unused -= _referenced(store, bucket, without)
+        for file in unused:  # nothing more is appended to a file that holds nothing alive
+            store.payloads.close_file(file)
+        unused -= set(store.payloads.open_files(bucket.id))
+    if unused:  # again: what was on its way into one that is no longer open has been published by now
+        unused -= _referenced(store, bucket, without)
+    return unused
+
+
+def _referenced(store: RecordStore, bucket: Bucket, without: Collection[int]) -> set[int]:
+    """Payload files with something alive of what is published."""
     referenced: set[int] = set()
     slots = list(bucket.slots.values())
     pins = store.pins()
     if pins:
-        with store.catalog.snapshot() as snapshot:  # after `known`: of what was sealed before, it has the sections
+        with store.catalog.snapshot() as snapshot:  # of what was sealed before, it has the sections
             ids = [row.id for row in snapshot.entries(bucket.id)]
             for rows in snapshot.record_sections(ids).values():
                 for row in rows:
@@ -238,9 +248,7 @@ def _unused(store: RecordStore, bucket: Bucket, without: Collection[int] = ()) -
         if state.n:
             tail, died = state.tail.rows[: state.n], state.tail.died[: state.n]
             referenced.update(np.unique(tail["file"][~visible_dead(tail["seq"], died, pins)]).tolist())
-    for file in known - referenced:  # nothing more is appended to a file that holds nothing alive
-        store.payloads.close_file(file)
-    return known - referenced - set(store.payloads.open_files(bucket.id))
+    return referenced
 
 
 def punch(store: RecordStore, slot: EntrySlot, punched: dict[int, int]) -> None:

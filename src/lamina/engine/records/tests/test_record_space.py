@@ -7,6 +7,7 @@ import random
 import pytest
 
 from lamina import errors
+from lamina.engine.records import space
 from lamina.engine.records.arguments import NewRecord
 from lamina.engine.records.tests.recordmodel import TINY, begin, drained, times_of
 from lamina.engine.tests.machine import Machine
@@ -192,6 +193,26 @@ def test_contents_of_a_cut_section_are_given_back_page_by_page(machine):
     machine.db.records.payloads.punch(*entry.read(2)._place[:2], 60_000)
     with pytest.raises(errors.Corrupt):
         entry.read(2).read()
+
+
+def test_a_record_that_is_published_while_unused_files_are_looked_for_keeps_its_file(machine, bucket, entry, monkeypatch):
+    content = LARGE[:66_000]  # two of them fit into a file
+    entry.write(content, 1)
+    write = bucket.open_write(entry, 2, len(content), (), "text/plain")
+    write.write(content)
+    write.finish()
+    entry.remove(1)  # the file holds nothing alive but what is about to be
+    open_files = machine.db.records.payloads.open_files
+
+    def publishing(id):
+        bucket.commit_writes([write]).wait()
+        return open_files(id)
+
+    monkeypatch.setattr(machine.db.records.payloads, "open_files", publishing)
+    space.release(machine.db.records, [bucket])
+    machine.db.upkeep.delete_retired()
+    assert entry.read(2).read() == content
+    assert machine.restart().buckets["b"].entry("e").read(2).read() == content
 
 
 def test_an_aborted_upload_leaves_nothing(machine, bucket):
