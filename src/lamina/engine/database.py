@@ -383,6 +383,9 @@ class Database:
         }
 
     def _fail(self, error: BaseException) -> None:
+        import logging  # 10 ms that only this case pays
+
+        logging.getLogger("lamina").error("writing stops after a failure", exc_info=error)
         self._failure = error
         with self.upkeep.room:
             self.upkeep.room.notify_all()

@@ -304,6 +304,21 @@ def test_a_disk_that_fills_during_compaction_does_not_stop_writing():
     db.close()
 
 
+def test_why_upkeep_stopped_writing_is_in_the_log(monkeypatch, caplog):
+    def found_damage():
+        raise errors.Corrupt("segments/7: offset 9: damaged")
+
+    db = simulated(SMALL, MemoryFiles())
+    stream = db.streams.create("c", "a")
+    monkeypatch.setattr(db.upkeep, "run_once", found_damage)
+    db.upkeep._publisher.wake.set()
+    db.upkeep._loop()
+    assert "segments/7: offset 9: damaged" in caplog.text
+    with pytest.raises(errors.Unavailable):
+        fill(stream, 1)
+    db.close()
+
+
 def test_failed_flush_stops_writing_and_loses_nothing():
     files = FaultyFiles(MemoryFiles())
     db = simulated(SMALL._replace(background=True), files)

@@ -195,7 +195,9 @@ def test_contents_of_a_cut_section_are_given_back_page_by_page(machine):
         entry.read(2).read()
 
 
-def test_a_record_that_is_published_while_unused_files_are_looked_for_keeps_its_file(machine, bucket, entry, monkeypatch):
+def test_a_record_that_is_published_while_unused_files_are_looked_for_keeps_its_file(
+    machine, bucket, entry, monkeypatch
+):
     content = LARGE[:66_000]  # two of them fit into a file
     entry.write(content, 1)
     write = bucket.open_write(entry, 2, len(content), (), "text/plain")
