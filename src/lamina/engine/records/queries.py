@@ -168,7 +168,7 @@ class Query:
         max_bytes or their headers max_header_bytes. `header_size` gives the bytes a record takes there.
 
         Reads indexes, no contents. Raises what the condition raises in strict mode, once the records before it were
-        given; NotFound again and again after that.
+        given; NotFound again and again after that, and for a continuous query whose bucket was removed.
         """
         with self._lock:
             if self._error is not None:
@@ -198,6 +198,8 @@ class Query:
                     self._end()
                     raise failed
                 last = False
+            if self.continuous and not found and self._bucket.id not in self.store.buckets:
+                raise NotFound(f"Bucket '{self._bucket.name}' is not found")  # nothing will ever come
             return Batch(found, last)
 
     def give_back(self, records: Sequence[Record]) -> None:

@@ -228,6 +228,16 @@ def test_idle_continuous_read_says_no_content(plant):
     assert time.monotonic() - began < 1.5
 
 
+@pytest.mark.parametrize("path", ["/b/b/e", "/io/b"])
+def test_continuous_query_of_a_bucket_that_was_removed_does_not_wait_for_ever(plant, path):
+    id = plant.query(path, continuous=True, start=80)
+    read = ("/io/b/read", {"x-reduct-query-id": str(id)}) if path == "/io/b" else (f"{path}/batch?q={id}", ())
+    plant.request("DELETE", "/b/b")
+    assert plant.get(*read).status == 200  # what was there when it began
+    answer = plant.get(*read)
+    assert (answer.status, answer.error) == (404, "Bucket 'b' is not found")
+
+
 def test_counters_of_continuous_queries_go_on(plant):
     """Contract 21 item 5."""
     id = plant.query("/b/b/e", continuous=True, when={"$each_n": 4})
