@@ -1,8 +1,8 @@
 """Quotas: HARD refuses, FIFO lets the oldest blocks go (contract reductstore section 4).
 
 `Bucket.load` is the size as it will be once everything under way is published: claims of writers are added when they
-begin, evictions are taken off when they are decided. So the reported size never exceeds the quota, and nothing is
-evicted twice for one need.
+begin, evictions are taken off when they are decided. So a write leaves the reported size within the quota, but for the
+metadata of a record that nothing is left to go for, and nothing is evicted twice for one need.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class BucketSettings(NamedTuple):
         for name, least in (("quota_size", 0), ("max_block_size", 1), ("max_block_records", 1)):
             value = members.get(name, least)
             if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 1 << 63:
-                raise InvalidArgument(f"{name} {value!r}: expected a whole number of at least {least}")
+                raise InvalidArgument(f"{name} {value!r}: expected a whole number, {least} .. 2**63 - 1")
         return self._replace(**members)
 
     @property

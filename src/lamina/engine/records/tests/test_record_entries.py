@@ -96,6 +96,8 @@ def test_settings_change_one_by_one(machine, bucket):
     for wrong in ({"quota_type": "SOFT"}, {"quota_size": -1}, {"max_block_records": 0}, {"max_block_size": "1"}):
         with pytest.raises(errors.InvalidArgument):
             bucket.update(wrong)
+    with pytest.raises(errors.InvalidArgument, match=r"quota_size 9223372036854775808: .* 0 \.\. 2\*\*63 - 1"):
+        bucket.update({"quota_size": 1 << 63})
     assert tuple(machine.kill().buckets["b"].settings) == expected
 
 
