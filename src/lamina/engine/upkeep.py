@@ -139,7 +139,9 @@ class Upkeep:
         with self._run_lock:
             if (self._publisher.due or self.records.due or self.points.due) and not self.full:
                 self._reserve.ensure(self._settings.min_free)
-            self.full = not self._attempt()
+            before, self.full = self.full, not self._attempt()
+            if self.full != before:
+                _tell_of_disk(self.full)
         with self.room:
             self.room.notify_all()
 
@@ -368,6 +370,16 @@ class Upkeep:
         finally:  # one that a sick disk keeps is swept when the database is opened
             if delta.deletes:
                 self._catalog.commit(delta)
+
+
+def _tell_of_disk(full: bool) -> None:
+    import logging  # 10 ms that only this case pays
+
+    log = logging.getLogger("lamina")
+    if full:
+        log.warning("the disk is full: writes are refused until what is in memory could be sealed")
+    else:
+        log.warning("the disk has room again: writes are taken")
 
 
 def _needed_seq(slot: Slot) -> int:

@@ -270,8 +270,10 @@ def _refuse_in_use(root: Path) -> None:
 @asynccontextmanager
 async def _database(config: Config) -> AsyncIterator[Database]:
     """The open database. Opening may replay a log and closing may flush: both off the loop."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
     db = await asyncio.to_thread(lamina.open, config.path, durability=config.durability, inline=False)
-    log.info("opened %s", config.path)
+    log.info("opened %s in %.2f s", config.path, loop.time() - began)
     try:
         yield db
     finally:

@@ -81,6 +81,16 @@ def called_back(call: Callable[[Ticket], None], ticket: CommitTicket) -> None:
         logging.getLogger("lamina").exception("a callback of the commit log failed")
 
 
+def _tell_of_space(free: int, reserve: int) -> None:
+    import logging  # as above
+
+    log = logging.getLogger("lamina")
+    if free < reserve:
+        log.warning("writes are refused: %d bytes free, settings.min_free wants %d", free, reserve)
+    else:
+        log.warning("writes are taken again: %d bytes free", free)
+
+
 class CommitLog:
     """`Log` on files in the folder `log`. Thread-safe.
 
@@ -267,7 +277,9 @@ class CommitLog:
             self._checked_ns = now
             free, total = self._folder.medium.free_bytes()
             reserve = self._settings.reserve(total)
-            self._low_on_space = free < reserve
+            before, self._low_on_space = self._low_on_space, free < reserve
+            if self._low_on_space != before:
+                _tell_of_space(free, reserve)
             if self._low_on_space:
                 raise NoSpace(f"{free} bytes free: writing needs {reserve} (settings.min_free)")
 

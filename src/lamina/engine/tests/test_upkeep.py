@@ -198,7 +198,7 @@ def test_clock_a_day_past_the_last_one_persisted_is_not_believed_at_first():
     assert ClockGuard(clock, clock.wall_us() - 10**6).trusted()
 
 
-def test_full_disk_refuses_writes_keeps_reads_and_recovers():
+def test_full_disk_refuses_writes_keeps_reads_and_recovers(caplog):
     files = FaultyFiles(MemoryFiles())
     db = simulated(SMALL, files)
     stream = db.streams.create("c", "a")
@@ -215,6 +215,9 @@ def test_full_disk_refuses_writes_keeps_reads_and_recovers():
     fill(stream, 1)
     assert stream.count() == 200
     assert db.stats()["disk_full"] == 0
+    assert [record.message.partition(":")[0] for record in caplog.records] == [
+        "the disk is full", "the disk has room again"
+    ]  # fmt: skip
     db.close()
 
 

@@ -448,7 +448,7 @@ def test_no_space_for_a_new_file_refuses_and_leaves_everything_as_it_was(call: C
     log.close()
 
 
-def test_writing_stops_below_the_reserve_but_for_what_frees_space() -> None:
+def test_writing_stops_below_the_reserve_but_for_what_frees_space(caplog: pytest.LogCaptureFixture) -> None:
     files = FaultyFiles(MemoryFiles())
     clock = ManualClock()
     log = open_log(files, clock=clock, min_free=1000)
@@ -459,10 +459,15 @@ def test_writing_stops_below_the_reserve_but_for_what_frees_space() -> None:
     clock.advance(1.0)
     with pytest.raises(NoSpace, match="999 bytes free: writing needs 1000"):
         log.submit([op()])
+    with pytest.raises(NoSpace):
+        log.submit([op()])
     log.submit([op()], essential=True).wait()
     files.set_free(1000, 10_000)
     log.submit([op()]).wait()
     assert log.published_seq == 4
+    assert [record.message for record in caplog.records] == [
+        "writes are refused: 999 bytes free, settings.min_free wants 1000", "writes are taken again: 1000 bytes free"
+    ]  # fmt: skip
     log.close()
 
 
