@@ -45,10 +45,19 @@ class Cursor:
     ) -> None:
         self._store = store
         self.slot = slot
-        with store.reader():  # before the state is taken, or a seal in between could drop what the state still shows
-            self.state = slot.state if state is None else state
-            self.seq = self.state.seq if seq is None else seq
-            self._held: tuple[int, int] | None = store.begin_read(self.seq)
+        # As of now, not as of the entry's last change: what died between the two may be gone from the disk. And before
+        # the state is taken, or a seal in between could drop what the state still shows.
+        held = store.begin_read(seq)
+        self.state = slot.state if state is None else state
+        if seq is None:
+            seq = self.state.seq
+            if state is None:
+                seq = min(seq, held[0])
+            elif seq > held[0]:  # it was published a moment ago
+                store.end_read(held)
+                held = store.begin_read(seq)
+        self.seq = seq
+        self._held: tuple[int, int] | None = held
         self._start = 0 if start is None else start
         self._stop = LAST_TIME + 1 if stop is None else stop
         self._condition = condition

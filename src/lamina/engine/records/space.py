@@ -231,8 +231,8 @@ def _unused(store: RecordStore, bucket: Bucket, without: Collection[int] = ()) -
 def _referenced(store: RecordStore, bucket: Bucket, without: Collection[int]) -> set[int]:
     """Payload files with something alive of what is published."""
     referenced: set[int] = set()
-    slots = list(bucket.slots.values())
-    pins = store.pins()
+    states = [slot.state for slot in list(bucket.slots.values())]
+    pins = store.pins()  # after the states: whoever begins to look back later sees nothing that died in them
     if pins:
         with store.catalog.snapshot() as snapshot:  # of what was sealed before, it has the sections
             ids = [row.id for row in snapshot.entries(bucket.id)]
@@ -240,13 +240,13 @@ def _referenced(store: RecordStore, bucket: Bucket, without: Collection[int]) ->
                 for row in rows:
                     if row.id not in without:
                         referenced.update(decode_files(row.files))
-    for slot in slots:
-        state = slot.state
+    for state in states:
         for section in state.sections:
             if section.row.id not in without:
                 referenced.update(decode_files(section.row.files))
         if state.n:
             tail, died = state.tail.rows[: state.n], state.tail.died[: state.n]
+            died = np.where(died > np.uint64(state.seq), np.uint64(FOREVER), died)
             referenced.update(np.unique(tail["file"][~visible_dead(tail["seq"], died, pins)]).tolist())
     return referenced
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import closing
 
 import pytest
 
@@ -215,6 +216,25 @@ def test_a_record_that_is_published_while_unused_files_are_looked_for_keeps_its_
     machine.db.upkeep.delete_retired()
     assert entry.read(2).read() == content
     assert machine.restart().buckets["b"].entry("e").read(2).read() == content
+
+
+def test_who_begins_to_read_now_brings_nothing_back_that_went_before(machine, entry):
+    """The last change of what is read lies before the eviction, and what was evicted is still in a tail."""
+    bucket = machine.db.buckets.create("f", {"quota_type": "FIFO", "quota_size": 250_000, "max_block_records": 1})
+    bucket.entry("e").write(LARGE, 1)
+    entry.write(b"x", 1)
+    for time in range(2, 5):
+        bucket.entry("e").write(LARGE, time)
+    space.release(machine.db.records, [bucket])
+    machine.db.upkeep.delete_retired()
+    assert payload_files(machine) == 2
+    with closing(entry.query()) as reading:
+        assert next(iter(reading)).read() == b"x"
+        machine.db.flush()
+        assert [record.read() for record in bucket.query()] == [LARGE, LARGE]
+    machine.db.compact()
+    after = machine.restart().buckets.get("f")
+    assert [record.read() for record in after.query()] == [LARGE, LARGE]
 
 
 def test_an_aborted_upload_leaves_nothing(machine, bucket):
