@@ -39,15 +39,17 @@ class Batch(NamedTuple):
 class _Stream:
     """Selected rows of one entry, with what was read ahead."""
 
-    __slots__ = ("_as_of", "_keeps", "at", "error", "follower", "name", "over", "rows", "slot", "source")
+    __slots__ = ("_as_of", "_spend", "at", "error", "follower", "name", "over", "rows", "slot", "source")
 
-    def __init__(self, slot: EntrySlot, source: Cursor, follower: Follower | None, keeps: bool) -> None:
+    def __init__(
+        self, slot: EntrySlot, source: Cursor, follower: Follower | None, spend: Callable[[Cursor], None] | None
+    ) -> None:
         self.slot = slot
         self.name = slot.name
         self.source: Cursor | None = source
         self._as_of = source.seq
         self.follower = follower
-        self._keeps = keeps  # the cursor, and with it the snapshot, until it is closed
+        self._spend = spend  # takes the cursor, and with it the snapshot, once it is used up; None: nobody does
         self.rows: Rows | None = None
         self.at = 0
         self.over = False
@@ -74,8 +76,8 @@ class _Stream:
             if found is not None:
                 return found
             self.over = self.source.ended or self.follower is None
-            if not self._keeps:
-                self.source.close()
+            if self._spend is not None:
+                self._spend(self.source)
                 self.source = None
         if self.follower is not None and not self.over:
             found = self.follower.next()
@@ -128,6 +130,7 @@ class Query:
         self._streams: dict[int, _Stream] = {}
         self._known: object = None  # the bucket's slots when entries were last looked for
         self._ahead: deque[Record] = deque()
+        self._spent: list[Cursor] = []  # used up, and not closed before what they gave was read
         self._error: LaminaError | None = None
         self._closed = False
         self._changed = threading.Event()
@@ -149,13 +152,23 @@ class Query:
         store = self._bucket.store
         if not self.continuous:
             cursor = Cursor(store, slot, self._start, self._stop, self.condition, self._strict)
-            return _Stream(slot, cursor, None, self._keeps)
+            return _Stream(slot, cursor, None, None if self._keeps else self._spend)
         with store.reader():  # as in Cursor
             with store.publish_lock:
                 slot.listeners = (*slot.listeners, self._wake)
                 state = slot.state
             cursor = Cursor(store, slot, self._start, None, self.condition, self._strict, state)
-        return _Stream(slot, cursor, Follower(slot, state, self._start or 0, cursor), False)
+        return _Stream(slot, cursor, Follower(slot, state, self._start or 0, cursor), self._spend)
+
+    def _spend(self, cursor: Cursor) -> None:
+        self._spent.append(cursor)
+
+    def let_go(self) -> None:
+        """The contents of what was given so far were read; what begins the next batch is held on to."""
+        if not self._ahead:
+            spent, self._spent = self._spent, []
+            for cursor in spent:
+                cursor.close()
 
     def next_batch(
         self,
@@ -167,13 +180,15 @@ class Query:
         """The next records: at least one if there is one, until there are max_records, their contents exceed
         max_bytes or their headers max_header_bytes. `header_size` gives the bytes a record takes there.
 
-        Reads indexes, no contents. Raises what the condition raises in strict mode, once the records before it were
+        Reads indexes, no contents: of records that went meanwhile they can be read until `let_go`, or the next batch is
+        asked for. Raises what the condition raises in strict mode, once the records before it were
         given; NotFound again and again after that, and for a continuous query whose bucket was removed.
         """
         with self._lock:
             if self._error is not None:
                 raise self._error
             self._changed.clear()
+            self.let_go()
             if self.continuous:
                 self._find_entries()
             found: list[Record] = []
@@ -198,6 +213,8 @@ class Query:
                     self._end()
                     raise failed
                 last = False
+            if not found:
+                self.let_go()
             if self.continuous and not found and self._bucket.id not in self.store.buckets:
                 raise NotFound(f"Bucket '{self._bucket.name}' is not found")  # nothing will ever come
             return Batch(found, last)
@@ -279,6 +296,8 @@ class Query:
         self._closed = True
         for stream in self._streams.values():
             stream.close()
+        self._ahead.clear()
+        self.let_go()
         if self.continuous:
             with self._bucket.store.publish_lock:
                 for stream in self._streams.values():

@@ -213,8 +213,11 @@ async def answer_one(call: Call) -> None:
         await call.no_content()
         return
     last = b"true" if taken.batch.last else b"false"
-    content = taken.read(call.direct is not None)
-    await records.answer_record(call, taken.batch.records[0], content, (b"x-reduct-last", last))
+    try:
+        content = taken.read(call.direct is not None)
+        await records.answer_record(call, taken.batch.records[0], content, (b"x-reduct-last", last))
+    finally:
+        query.let_go()
     _prepare(call, query, Encoder1, wish, taken)
 
 
@@ -247,5 +250,8 @@ async def _answer_next(call: Call, query: Query, make: Callable[[], Encoder], en
     if taken is None:
         await call.no_content()
         return
-    await _answer(call, taken, taken.batch.last and ends)
+    try:
+        await _answer(call, taken, taken.batch.last and ends)
+    finally:
+        query.let_go()
     _prepare(call, query, make, wish, taken)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from lamina.faces.reduct import FaceConfig
+from lamina.faces.reduct import FaceConfig, contents
 from lamina.faces.reduct.tests.asgi import Client, batch_times
 
 
@@ -199,6 +199,26 @@ def test_body_size_cuts_a_batch_after_the_record_that_passes_it(plant):
     first = plant.get(f"/b/big/e/batch?q={id}")
     assert (batch_times(first), len(first.body)) == ([0, 1, 2], 9_000_000)
     assert batch_times(plant.get(f"/b/big/e/batch?q={id}")) == [3]
+
+
+@pytest.mark.parametrize("ask", ["/b/f/e?q={}", "/b/f/e/batch?q={}"])
+def test_what_goes_while_the_last_batch_is_read_is_given_all_the_same(client, monkeypatch, ask):
+    content = b"evicted" * 100_000  # two do not fit into a file
+    client.request("POST", "/b/f", b'{"quota_type": "FIFO", "quota_size": 1000000, "max_block_records": 1}')
+    client.write("f/e", 1, content)
+    client.db.flush()
+    id = client.query("/b/f/e")
+    read = contents.read
+
+    def evicting(found, direct):
+        client.db.buckets["f"].entry("e").write(content, 2)
+        client.db.upkeep.run_once()
+        return read(found, direct)
+
+    monkeypatch.setattr(contents, "read", evicting)
+    answer = client.get(ask.format(id))
+    assert (answer.status, answer.headers["x-reduct-last"], answer.body) == (200, "true", content)
+    assert not client.db.readers.open  # a query that was used up keeps nothing back
 
 
 # -- continuous ------------------------------------------------------------------------------------------------------
