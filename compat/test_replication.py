@@ -133,6 +133,19 @@ def test_nothing_is_lost_when_the_network_fails(here, there, network, http_to, c
     assert source("DELETE", f"/replications/{bucket}").status == 200
 
 
+def test_a_server_that_others_reach_sends_to_its_own_machine_where_a_setting_says_so(serve, there, http_to):
+    everywhere = {"LAMINA_HOST": "0.0.0.0", "LAMINA_NO_AUTH": "true", "RS_REPLICATION_TIMEOUT": "1"}
+    server = serve(**everywhere)
+    source, target = http_to(server), http_to(there)
+    source("POST", "/b/open")
+    source("POST", "/replications/r", {"src_bucket": "open", "dst_bucket": "open", "dst_host": there.url})
+    source("POST", "/b/open/e", b"x", ts=1)
+    eventually(lambda: b"is not allowed" in source("GET", "/replications/r").body)
+    server.stop()
+    server = serve(folder=server.folder, RS_REPLICATION_ALLOW_LOOPBACK="true", **everywhere)
+    eventually(lambda: records(target, "open") == {1: (b"x", {})})
+
+
 def test_two_servers_settle(here, there, http_to):
     one, two = http_to(here), http_to(there)
     for api, other in ((one, there), (two, here)):

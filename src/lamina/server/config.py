@@ -54,6 +54,7 @@ class ReplicationConfig:
     log_size: int = 1_000_000  # transactions kept per entry while the destination is away; the oldest are dropped
     verify_ssl: bool = True
     ca_path: str = ""  # PEM file with further authorities; "": the system's
+    allow_loopback: bool = False  # destinations on this machine, also where the server listens beyond it
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,7 @@ def resolve(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Config:
             log_size=variables.get("REPLICATION_LOG_SIZE", parse_count, ReplicationConfig().log_size),
             verify_ssl=variables.get("REPLICATION_VERIFY_SSL", parse_switch, True),
             ca_path=variables.get("REPLICATION_CA_PATH", _text, ""),
+            allow_loopback=variables.get("REPLICATION_ALLOW_LOOPBACK", parse_switch, False),
         ),
         system_events=SystemEvents(
             enabled=variables.get("SYSTEM_EVENTS_ENABLED", parse_switch, True),

@@ -324,7 +324,7 @@ async def _jobs(db: Database, config: Config, address: str, port: int) -> AsyncI
             timeout_s=replication.timeout_s,
             verify_ssl=replication.verify_ssl,
             ca_path=replication.ca_path,
-            allow_loopback=is_loopback(address),
+            allow_loopback=replication.allow_loopback or is_loopback(address),
         )
     )
     settings = JobsConfig(

@@ -133,6 +133,7 @@ def test_what_has_no_flag_is_read_from_the_environment():
             "RS_REPLICATION_LOG_SIZE": "1000",
             "RS_REPLICATION_VERIFY_SSL": "false",
             "RS_REPLICATION_CA_PATH": "ca.pem",
+            "LAMINA_REPLICATION_ALLOW_LOOPBACK": "true",
             "RS_SYSTEM_EVENTS_ENABLED": "false",
             "RS_SYSTEM_EVENTS_LOG_LEVEL": "INFO",
             "RS_SYSTEM_EVENTS_QUOTA_SIZE": "1GB",
@@ -146,7 +147,7 @@ def test_what_has_no_flag_is_read_from_the_environment():
     assert config.batch == BatchLimits(4_000_000, 50, 8000, 2.0, 0.5)
     assert config.http == HttpLimits(body_idle_s=7.0)
     assert config.rates == RateLimits(Rate(100, 1), Rate(10_000_000, 1), Rate(1 << 30, 3600))
-    assert config.replication == ReplicationConfig(9.0, 1000, False, "ca.pem")
+    assert config.replication == ReplicationConfig(9.0, 1000, False, "ca.pem", True)
     assert config.system_events == SystemEvents(False, "info", 10**9)
     assert (config.init_token, config.api_token, config.no_auth) == ("first", "", False)
     assert "first" not in repr(config)
@@ -160,7 +161,7 @@ def test_defaults_are_those_of_the_contract_and_empty_means_not_set():
     assert not config.cors
     assert not config.rates
     assert config.batch == BatchLimits(8_000_000, 85, 512_000, 5.0, 1.0)
-    assert config.replication == ReplicationConfig(5.0, 1_000_000, True, "")
+    assert config.replication == ReplicationConfig(5.0, 1_000_000, True, "", False)
     assert config.system_events == SystemEvents(True, "warning", 10**10)
     assert config.instance_name
 
