@@ -84,8 +84,14 @@ def _columns(given: Any) -> dict[str, Any]:
 
 def _sequence(name: object, value: Any) -> Any:
     """A column of a mapping. A single value is none, and of a text the characters are not what was meant."""
+    if isinstance(value, np.ma.MaskedArray):
+        return value.filled(np.datetime64("NaT")) if value.dtype.kind == "M" else value.tolist()
     if isinstance(value, np.ndarray):
         return value
+    if type(value).__module__.partition(".")[0] == "pyarrow":
+        pa = library("pyarrow", "arrow")
+        if isinstance(value, (pa.Array, pa.ChunkedArray)):
+            return value.combine_chunks() if isinstance(value, pa.ChunkedArray) else value
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         raise InvalidArgument(f"column {name!r}, {value!r:.100}: expected a list or array, one value for each point")
     return list(value)
@@ -94,24 +100,30 @@ def _sequence(name: object, value: Any) -> Any:
 def _arrow_table(given: Any) -> pyarrow.Table:
     pa = library("pyarrow", "arrow")
     if type(given).__module__.partition(".")[0] == "pandas":
-        if given.index.dtype.kind == "M":
-            given = given.rename_axis(given.index.name or "time").reset_index()
         try:
+            if given.index.dtype.kind == "M":
+                given = given.rename_axis(given.index.name or "time").reset_index()
             return pa.Table.from_pandas(given, preserve_index=False)
-        except (pa.ArrowException, ValueError) as error:  # ValueError: a column name twice
+        # ValueError: a column name twice, TypeError: a column that Arrow has no type for.
+        except (pa.ArrowException, ValueError, TypeError) as error:
             raise InvalidArgument(f"pandas DataFrame: {error}") from None
     if isinstance(given, pa.RecordBatch):
         return pa.Table.from_batches([given])
     if isinstance(given, pa.Table):
         return given
     if hasattr(given, "__arrow_c_stream__"):
-        return pa.table(given)
+        try:
+            return pa.table(given)
+        except pa.ArrowException as error:
+            raise InvalidArgument(f"table {given!r:.100}: {error}") from None
     raise InvalidArgument(f"table {given!r:.100}: expected an Arrow table, a DataFrame or a mapping of columns")
 
 
 def _batch(columns: dict[str, Any], now_us: int, tags: Sequence[str] | None, time: str | None) -> Batch:
     time = time or "time"
-    given = [tags] if isinstance(tags, str) else tags
+    if tags is not None and not isinstance(tags, Iterable):
+        raise InvalidArgument(f"tags {tags!r}: expected names of columns, or None")
+    given = [tags] if isinstance(tags, str) else None if tags is None else list(tags)
     for name in (time, *(given or ())):
         if name not in columns:
             raise InvalidArgument(f"table with the columns {', '.join(columns)}: expected a column {name!r}")
@@ -136,9 +148,13 @@ def _is_text(column: Any) -> bool:
 
 
 def _times(column: Any, name: str, now_us: int) -> NDArray[np.int64]:
+    if not len(column):  # no frame says of what type its times would be
+        return np.empty(0, np.int64)
     if not isinstance(column, (list, np.ndarray)):
         pa = library("pyarrow", "arrow")
-        if pa.types.is_timestamp(column.type):
+        if pa.types.is_null(column.type):
+            column = np.full(len(column), now_us)
+        elif pa.types.is_timestamp(column.type):
             valid = column.is_valid().to_numpy(zero_copy_only=False)
             column = column.cast(pa.int64()).fill_null(0).to_numpy().view(f"M8[{column.type.unit}]")
             column = _microseconds(column, name)
@@ -148,15 +164,15 @@ def _times(column: Any, name: str, now_us: int) -> NDArray[np.int64]:
         else:
             raise InvalidArgument(f"column {name!r} of type {column.type}: expected timestamps, or integers (µs)")
     array = np.asarray(column)
-    if array.dtype.kind == "O" and len(array):
+    if array.dtype.kind == "O":
         array = np.array([np.datetime64(_naive(value)) for value in array.tolist()], "M8[us]")
     if array.dtype.kind == "M":
         missing = np.isnat(array)
         array = _microseconds(array, name)
         array[missing] = now_us
-    elif array.dtype.kind not in "iu" and len(array):
+    elif array.dtype.kind not in "iu":
         raise InvalidArgument(f"column {name!r} of type {array.dtype}: expected timestamps, or integers (µs)")
-    if array.dtype.kind == "u" and len(array) and int(array.max()) >= 1 << 63:
+    if array.dtype.kind == "u" and int(array.max()) >= 1 << 63:
         raise InvalidArgument(f"column {name!r}: time {int(array.max())}: expected µs of years 1 .. 9999")
     return check_times(array.astype(np.int64, copy=False))
 

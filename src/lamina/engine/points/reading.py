@@ -132,7 +132,7 @@ class Reading:
         """Count, min, mean, max and stddev of a numeric field per window of time, [k * width, (k + 1) * width) since
         the epoch; windows without values are left out. `start` and `end` cut the first and the last window.
 
-        Values that are no numbers (None, text, bools) do not count. `by`: tag keys; then a row per window and
+        Values that are no numbers (None, text, bools, NaN) do not count. `by`: tag keys; then a row per window and
         combination of their values. Without `by`, statistics kept in the sections settle all but what windows cut: a
         thousand windows over everything read some per cent of the column. Raises InvalidArgument, InvalidWidth,
         Corrupt.

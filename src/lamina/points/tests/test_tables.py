@@ -54,6 +54,9 @@ AS_PANDAS = pd.DataFrame(
         AS_PANDAS.astype({"host": "category"}),
         AS_PANDAS.set_index("time"),
         AS_PANDAS.set_index("time").rename_axis(None),
+        {name: ARROW[name] for name in COLUMNS},
+        {name: ARROW[name].combine_chunks() for name in COLUMNS},
+        COLUMNS | {"users": np.ma.array([3, 999, 5], mask=[False, True, False])},
     ],
     ids=lambda table: type(table).__module__.partition(".")[0] + type(table).__name__,
 )
@@ -82,10 +85,19 @@ def test_integers_are_microseconds_and_the_column_may_have_another_name() -> Non
     assert batch_of_table({"time": [east]}, 0).points("m")[0].time == datetime(2024, 1, 1, tzinfo=UTC)
 
 
+def test_missing_times_are_those_of_the_call_and_no_rows_have_none() -> None:
+    masked = np.ma.array(["2024-01-01", "2024-01-02"], dtype="M8[ns]", mask=[True, False])
+    assert batch_of_table({"time": masked}, 77).time_us.tolist() == [77, 1_704_153_600_000_000]
+    assert batch_of_table(pa.table({"time": pa.nulls(2)}), 77).time_us.tolist() == [77, 77]
+    for empty in ({"time": [], "x": []}, pd.DataFrame({"time": [], "x": []}), pa.table({"time": pa.nulls(0)})):
+        assert batch_of_table(empty, 0).n == 0
+
+
 def test_tags_may_be_named_and_other_text_is_a_field_then() -> None:
     [first, *_] = batch_of_table(ARROW, 0, tags=["host"]).points("m")
     assert (first.tags, first.fields) == ({"host": "a"}, {"site": "x", "load": 1.5, "users": 3, "up": True})
     assert batch_of_table(ARROW, 0, tags=[]).points("m")[1].tags == {}
+    assert batch_of_table(ARROW, 0, tags=iter(["host"])).points("m")[0].tags == {"host": "a"}  # type: ignore[arg-type]
 
 
 def test_measurements_are_grouped_by_their_column() -> None:
@@ -115,6 +127,10 @@ def test_measurements_are_grouped_by_their_column() -> None:
         (pa.table({"time": [1], "t": [5]}), {"tags": ["t"]}, "column 't' of type int64: expected text"),
         (pa.table([[1], [2]], names=["time", "time"]), {}, "each name once"),
         (5, {}, "table 5: expected an Arrow table"),
+        (pl.Series("a", [1]), {}, "non-struct type"),
+        (AS_PANDAS.set_index("time", drop=False), {}, "pandas DataFrame: cannot insert time, already exists"),
+        (pd.DataFrame({"time": [1], "x": pd.arrays.SparseArray([0])}), {}, "pandas DataFrame: Sparse"),
+        ({"time": [1]}, {"tags": 5}, "tags 5: expected names of columns"),
     ],
 )
 def test_what_is_no_table_of_points_is_refused_with_the_column(table: Any, keywords: Any, message: str) -> None:
