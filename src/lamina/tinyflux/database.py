@@ -91,7 +91,9 @@ class TinyFlux:
     def __repr__(self) -> str:
         parts = [f"auto_index_ON={self._auto_index}", f"index_valid={self._index.valid}"]
         if self._auto_index and self._index.valid:
-            parts.insert(0, f"all_points_count={len(self._index)}")
+            # A closed file is not asked: what was known of it is shown.
+            count = len(self._index) if self._open else self._index.count
+            parts.insert(0, f"all_points_count={count}")
         return f"<{type(self).__name__} {', '.join(parts)}>"
 
     @read_op

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,8 @@ class Measurement:
     def __repr__(self) -> str:
         parts = [f"name={self._name}", f"storage={self._db._storage}"]
         if self._db._auto_index and self._db._index.valid:
-            parts.insert(1, f"total={len(self)}")
+            with suppress(ValueError):  # closed: nobody knows any more
+                parts.insert(1, f"total={len(self)}")
         return f"<{type(self).__name__} {', '.join(parts)}>"
 
     def all(self, sorted: bool = True) -> list[Point]:

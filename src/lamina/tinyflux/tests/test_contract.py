@@ -16,6 +16,7 @@ import pytest
 from lamina.tinyflux import (
     CSVStorage,
     FieldQuery,
+    LaminaStorage,
     MeasurementQuery,
     MemoryStorage,
     Point,
@@ -117,6 +118,16 @@ def test_a_closed_file_says_so(tmp_path: Path) -> None:
     for ask in (db.all, lambda: list(db), lambda: db.insert(Point()), lambda: db.update_all(tags={"a": "b"})):
         with pytest.raises(ValueError, match="I/O operation on closed file"):
             ask()
+
+
+@pytest.mark.parametrize("storage", [CSVStorage, LaminaStorage, MemoryStorage])
+def test_a_closed_database_can_still_be_shown(storage: Any, tmp_path: Path) -> None:
+    args = () if storage is MemoryStorage else (tmp_path / "data",)
+    db = TinyFlux(*args, storage=storage)
+    db.insert_multiple([Point(), Point()])
+    db.close()
+    assert repr(db) == "<TinyFlux all_points_count=2, auto_index_ON=True, index_valid=True>"
+    assert "name=_default" in repr(db.measurement("_default"))
 
 
 def test_modes_and_encodings_that_do_not_exist(tmp_path: Path) -> None:
