@@ -33,6 +33,9 @@ _RIGHT_SIDES: dict[str, tuple[Any, str]] = {
 }
 
 
+_NO_QUERY = "One or more queries is not a CompoundQuery or SimpleQuery."
+
+
 def _hashable(value: Any) -> bool:
     try:
         hash(value)
@@ -65,7 +68,9 @@ class _Combining:
         return CompoundQuery(self, None, operator.not_, hashval)
 
     def _combine(self, name: str, how: Callable[..., Any], other: Any) -> CompoundQuery:
-        both = isinstance(other, _Combining) and self.is_hashable() and other.is_hashable()
+        if not isinstance(other, _Combining):  # not even a falsy one, which the constructor takes for none
+            raise RuntimeError(_NO_QUERY)
+        both = self.is_hashable() and other.is_hashable()
         hashval = (name + self._suffix, frozenset((self._hash, other._hash))) if both else None
         return CompoundQuery(self, other, how, hashval)
 
@@ -78,7 +83,7 @@ class CompoundQuery(_Combining):
     def __init__(self, query1: Any, query2: Any, operator: Callable[..., Any], hashval: Any) -> None:
         for query in (query1, query2):
             if (query is query1 or query) and not isinstance(query, _Combining):
-                raise RuntimeError("One or more queries is not a CompoundQuery or SimpleQuery.")
+                raise RuntimeError(_NO_QUERY)
         self.query1 = query1
         self.query2 = query2
         self.operator = operator

@@ -12,7 +12,7 @@ from lamina.tinyflux.decorators import append_op, read_op, temp_storage_op, writ
 from lamina.tinyflux.index import DatabaseIndex, Index
 from lamina.tinyflux.measurement import Measurement
 from lamina.tinyflux.point import FieldValue, Point
-from lamina.tinyflux.queries import CompoundQuery, Query, SimpleQuery, TagQuery, checked
+from lamina.tinyflux.queries import CompoundQuery, MeasurementQuery, Query, SimpleQuery, TagQuery, checked
 from lamina.tinyflux.storages import CSVStorage, Storage
 from lamina.tinyflux.stores import ForeignStore, store_for
 from lamina.tinyflux.updates import Update
@@ -34,7 +34,7 @@ class TinyFlux:
     default_measurement_name = "_default"
 
     def __init__(self, *args: Any, auto_index: bool = True, **kwargs: Any) -> None:
-        make = kwargs.pop("storage", None) or type(self).default_storage_class
+        make = kwargs.pop("storage", type(self).default_storage_class)
         self._storage: Storage = make(*args, **kwargs)
         self._store = store_for(self._storage)
         file = getattr(self._storage, "_file", None)
@@ -183,7 +183,7 @@ class TinyFlux:
         return self._tag_values(tag_keys, measurement or None)
 
     def _tag_values(self, tag_keys: Iterable[str], name: str | None) -> dict[str, list[str | None]]:
-        found = self._store.table().tag_values(list(tag_keys), name)
+        found = self._store.table().tag_values(list(tag_keys or ()), name)
         return {key: sorted(values, key=lambda value: (value is None, value or "")) for key, values in found.items()}
 
     @read_op
@@ -338,7 +338,9 @@ class TinyFlux:
     @read_op
     @write_op
     def _drop(self, name: str) -> int:
-        removed = self._take_out(TagQuery().noop(), name)
+        query = MeasurementQuery() == name  # TypeError for what is no name
+        # None is nobody's name, where it would be no filter.
+        removed = 0 if name is None else self._take_out(checked(query), name)
         self._measurements.pop(name, None)
         return removed
 

@@ -160,6 +160,8 @@ class CSVStorage(Storage):
         # What `open` would take; asked of it, because importing locale costs more than the answer.
         self._codec = encoding or io.TextIOWrapper(io.BytesIO()).encoding
         codecs.lookup(self._codec)
+        if newline not in (None, "", "\n", "\r", "\r\n"):
+            raise ValueError(f"illegal newline value: {newline!r}")
         if any(letter in access_mode for letter in "+wa"):
             create_file(path, create_dirs)
         self._file = CSVFile(os.fspath(path), access_mode)

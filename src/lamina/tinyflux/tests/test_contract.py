@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import operator
 import os
 import pickle
 from collections.abc import Callable, Iterator
@@ -130,11 +131,46 @@ def test_a_closed_database_can_still_be_shown(storage: Any, tmp_path: Path) -> N
     assert "name=_default" in repr(db.measurement("_default"))
 
 
+def test_none_is_no_name_of_a_measurement(new_db: Callable[..., TinyFlux]) -> None:
+    db = new_db()
+    db.insert_multiple([Point(measurement="m"), Point(measurement="n"), Point(measurement="n")])
+    assert db.drop_measurement(None) == db.measurement(None).remove_all() == 0  # type: ignore[arg-type]
+    assert db.drop_measurement("n") == 2
+    with pytest.raises(TypeError, match="must be string"):
+        db.drop_measurement(1)  # type: ignore[arg-type]
+    assert len(db) == 1
+
+
+def test_an_instance_is_no_storage_class(tmp_path: Path) -> None:
+    for storage in (MemoryStorage(), None):
+        with pytest.raises(TypeError, match="not callable"):
+            TinyFlux(tmp_path / "a.csv", storage=storage)
+    assert os.listdir(tmp_path) == []
+
+
+def test_no_tag_keys_are_all_of_them(new_db: Callable[..., TinyFlux]) -> None:
+    db = new_db()
+    db.insert(Point(tags={"k": "x"}))
+    assert db.get_tag_values(None) == db.measurement("_default").get_tag_values(None) == {"k": ["x"]}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("other", [None, 0, "", "x", TagQuery(), lambda point: True])
+def test_only_queries_are_combined(other: Any) -> None:
+    query = TagQuery().k == "x"
+    for combine in (operator.and_, operator.or_):
+        with pytest.raises(RuntimeError, match="not a CompoundQuery or SimpleQuery"):
+            combine(query, other)
+        with pytest.raises(RuntimeError, match="not a CompoundQuery or SimpleQuery"):
+            combine(~query, other)
+
+
 def test_modes_and_encodings_that_do_not_exist(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="binary mode"):
         TinyFlux(tmp_path / "a.csv", access_mode="rb+")
     with pytest.raises(LookupError):
         TinyFlux(tmp_path / "a.csv", encoding="no-such")
+    with pytest.raises(ValueError, match="illegal newline value: 'x'"):
+        TinyFlux(tmp_path / "a.csv", newline="x")
     with pytest.raises(FileNotFoundError):
         TinyFlux(tmp_path / "missing.csv", access_mode="r")
     with pytest.raises(TypeError, match="auto_index"):
