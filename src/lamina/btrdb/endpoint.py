@@ -148,6 +148,9 @@ class Endpoint:
         resolution: int,
     ) -> Iterator[tuple[Sequence[ChangedRange], int]]:
         """(ranges, version): what differs after fromVersion, up to and with toVersion (0: the latest)."""
+        for value in (fromVersion, toVersion, resolution):
+            if not hasattr(value, "__index__"):
+                raise exceptions.BTRDBTypeError(f"version or resolution {value!r}: expected an int")
         for at, ranges in self.backend.changes(uu.bytes, fromVersion, toVersion, resolution):
             yield PointList(ranges, ChangedRange), at
 
@@ -175,7 +178,7 @@ class Endpoint:
 
     def create(self, uu: Uuid, collection: str, tags: Any, annotations: Any) -> None:
         """A new, empty stream."""
-        self.backend.create(uu.bytes, collection, _texts(tags), _texts(annotations))
+        self.backend.create(uu.bytes, _text(collection or ""), _texts(tags), _texts(annotations))
 
     def streamInfo(
         self,
@@ -205,19 +208,21 @@ class Endpoint:
         annotations: Any,
     ) -> Iterator[Sequence[Description]]:
         """Pages of descriptions of the streams that meet all conditions (None: has the key)."""
-        return self.backend.lookup(collection or "", isCollectionPrefix, _conditions(tags), _conditions(annotations))
+        return self.backend.lookup(
+            _text(collection or ""), isCollectionPrefix, _conditions(tags), _conditions(annotations)
+        )
 
     def listCollections(self, prefix: str) -> Iterator[Sequence[str]]:
         """Pages of collections with the prefix, sorted."""
-        return self.backend.collections(prefix)
+        return self.backend.collections(_text(prefix or ""))
 
     def getMetadataUsage(self, prefix: str) -> tuple[dict[str, int], dict[str, int]]:
         """How many streams have each tag, and each annotation."""
-        return self.backend.usage(prefix)
+        return self.backend.usage(_text(prefix or ""))
 
     def sql_query(self, stmt: str, params: Sequence[str]) -> Iterator[Sequence[bytes]]:
         """Pages of JSON objects."""
-        return self.backend.sql(stmt, params)
+        return self.backend.sql(_text(stmt), [_text(param) for param in params])
 
     def generateCSV(
         self,

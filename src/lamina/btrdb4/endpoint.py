@@ -6,6 +6,7 @@ Pages are sequences of points that are made when they are looked at. A uuid is a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import index
 from typing import Any
 from uuid import UUID
 
@@ -34,6 +35,7 @@ class Endpoint:
 
     def rawValues(self, uu: UUID, start: int, end: int, version: int = 0) -> Iterator[tuple[PointList, int]]:
         """(points, version): all points of [start, end), ascending."""
+        start, end, version = _ints(start=start, end=end, version=version)
         for at, samples in self.backend.raw_values(uu.bytes, start, end, version):
             yield PointList(samples, RawPoint), at
 
@@ -41,6 +43,7 @@ class Endpoint:
         self, uu: UUID, start: int, end: int, pointwidth: int, version: int = 0
     ) -> Iterator[tuple[PointTuple, int]]:
         """(windows, version): those of 2**pointwidth ns that hold points."""
+        start, end, pointwidth, version = _ints(start=start, end=end, pointwidth=pointwidth, version=version)
         for at, windows in self.backend.aligned_windows(uu.bytes, start, end, pointwidth, version):
             yield PointTuple(windows, _stat_point), at
 
@@ -48,17 +51,20 @@ class Endpoint:
         self, uu: UUID, start: int, end: int, width: int, depth: int, version: int = 0
     ) -> Iterator[tuple[PointTuple, int]]:
         """(windows, version): all of `width` ns from start on that end by `end`."""
+        start, end, width, depth, version = _ints(start=start, end=end, width=width, depth=depth, version=version)
         for at, windows in self.backend.windows(uu.bytes, start, end, width, depth, version):
             yield PointTuple(windows, _stat_point), at
 
     def nearest(self, uu: UUID, time: int, version: int, backward: bool) -> tuple[RawPoint, int]:
         """(point, version). Raises BTrDBError (401)."""
+        time, version = _ints(time=time, version=version)
         at, value, found = self.backend.nearest(uu.bytes, time, version, backward)
         return RawPoint(at, value), found
 
     def changes(self, uu: UUID, fromVersion: int, toVersion: int, resolution: int) -> Iterator[tuple[PointList, int]]:
         """(ranges, version): what differs after fromVersion, up to and with toVersion (0: the latest)."""
-        for at, ranges in self.backend.changes(uu.bytes, fromVersion, toVersion, resolution):
+        asked = _ints(fromVersion=fromVersion, toVersion=toVersion, resolution=resolution)
+        for at, ranges in self.backend.changes(uu.bytes, *asked):
             yield PointList(ranges, ChangedRange), at
 
     def insert(self, uu: UUID, values: Any) -> int:
@@ -67,6 +73,7 @@ class Endpoint:
 
     def deleteRange(self, uu: UUID, start: int, end: int) -> int:
         """Remove [start, end); the new version."""
+        start, end = _ints(start=start, end=end)
         return self.backend.delete(uu.bytes, start, end)
 
     def flush(self, uu: UUID) -> None:
@@ -115,6 +122,7 @@ class Endpoint:
         *streams: tuple[int, str, UUID],
     ) -> Iterator[Sequence[str]]:
         """The header, then rows. `streams`: (version, label, uuid)."""
+        start, end, width, depth = _ints(start=start, end=end, width=width, depth=depth)
         columns = [Column(version, label, uu.bytes) for version, label, uu in streams]
         return self.backend.csv(Query(queryType.toProto(), start, end, width, depth, includeVersions, columns))
 
@@ -136,6 +144,14 @@ def parts_of(values: Any, size: int | None) -> Iterator[tuple[Times, Values]]:
 def _stat_point(time: int, low: float, mean: float, high: float, count: int, stddev: float) -> StatPoint:
     """Version 4 has no standard deviation."""
     return StatPoint(time, low, mean, high, count)
+
+
+def _ints(**given: Any) -> list[int]:
+    """The values, as ints. Raises TypeError."""
+    for name, value in given.items():
+        if not hasattr(value, "__index__"):
+            raise TypeError(f"{name} {value!r}: expected an int")
+    return [index(value) for value in given.values()]
 
 
 def _bytes_of(given: Any) -> dict[str, bytes]:

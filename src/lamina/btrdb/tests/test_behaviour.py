@@ -42,6 +42,13 @@ def narrow():
 
 
 FAILURES = {
+    "SQL that is no text": lambda c, s: c.query(5),
+    "SQL parameter that is no text": lambda c, s: c.query("SELECT name FROM streams WHERE name = $1", [5]),
+    "no collection": lambda c, s: c.create(uuid4(), None, {"name": "x"}),
+    "collection that is no text": lambda c, s: c.create(uuid4(), 5, {"name": "x"}),
+    "prefix that is no text": lambda c, s: c.list_collections(5),
+    "changes of what is no version": lambda c, s: list(c.ep.changes(s.uuid, "x", 0, 0)),
+    "changes up to no version": lambda c, s: list(c.ep.changes(s.uuid, 10, None, 0)),
     "unknown stream": lambda c, s: c.stream_from_uuid(NOBODY).values(START, END),
     "unknown stream's version": lambda c, s: c.stream_from_uuid(NOBODY).version(),
     "unknown stream's name": lambda c, s: c.stream_from_uuid(NOBODY).name,

@@ -138,6 +138,26 @@ def test_a_failure_is_the_same_both_ways(db, address, do):
         assert told[0] == told[1]
 
 
+NO_INTS = {
+    "start": lambda s: list(s.rawValues("x", END)),
+    "end": lambda s: list(s.rawValues(START, None)),
+    "pointwidth": lambda s: list(s.alignedWindows(START, END, 1.5)),
+    "width": lambda s: list(s.windows(START, END, None)),
+    "depth": lambda s: list(s.windows(START, END, 5, "x")),
+    "time": lambda s: s.nearest(None, 0, True),
+    "fromVersion": lambda s: list(s.changes(1.5, 0, 0)),
+    "resolution": lambda s: list(s.changes(0, 0, None)),
+}
+
+
+@pytest.mark.parametrize("name", NO_INTS)
+def test_what_is_no_int_is_a_type_error(conn, name):
+    with pytest.raises(TypeError, match=f"^{name} .*: expected an int$"):
+        NO_INTS[name](ten(conn))
+    with pytest.raises(TypeError, match="start None: expected an int"):
+        ten(conn).deleteRange(None, END)
+
+
 def test_what_is_no_point_is_a_type_error(conn):
     with pytest.raises(TypeError, match=r"point 0 is \(1, 'x'\)"):
         ten(conn).insert([(1, "x")])
