@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -142,7 +142,7 @@ class Bucket:
         path = entry_path(self.name, entry_name)
         await self._http.ask("POST", path, f"ts={time_us}", headers, body, length=size)
 
-    async def update(self, entry_name: str, timestamp: TimestampLike, labels: dict[str, str]) -> None:
+    async def update(self, entry_name: str, timestamp: TimestampLike, labels: Mapping[str, Any]) -> None:
         """Change labels of a record: an empty value removes one, those that are not named stay."""
         query = f"ts={unix_timestamp_from_any(timestamp)}"
         await self._http.ask("PATCH", entry_path(self.name, entry_name), query, label_headers(labels), b"")

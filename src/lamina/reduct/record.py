@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from lamina.reduct.time import unix_timestamp_to_datetime
 
 Content = bytes | bytearray | memoryview
+
+
+class Read(Protocol):
+    """How a content is read in pieces: `record.read(n=1024)` as well as `record.read(1024)`."""
+
+    def __call__(self, n: int) -> AsyncIterator[bytes]: ...
 
 
 @dataclass
@@ -25,7 +32,7 @@ class Record:
     last: bool  # the last of a query, if the server could tell
     content_type: str
     read_all: Callable[[], Awaitable[bytes]]
-    read: Callable[[int], AsyncIterator[bytes]]
+    read: Read
     labels: dict[str, str]
 
     def get_datetime(self) -> datetime:

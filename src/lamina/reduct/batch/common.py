@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Generic, TypeVar, cast
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar, cast
 
 from lamina.reduct.record import HeldRecord, Record
 from lamina.reduct.time import TimestampLike, unix_timestamp_from_any
@@ -59,7 +60,7 @@ class BaseBatch(Generic[Entry]):
         timestamp: TimestampLike,
         data: bytes,
         content_type: str | None,
-        labels: dict[str, str] | None,
+        labels: Mapping[str, Any] | None,
     ) -> None:
         content = data.encode() if isinstance(data, str) else data
         size = len(content)
@@ -68,7 +69,9 @@ class BaseBatch(Generic[Entry]):
         replaced = self._records.get(key)
         if replaced is not None:
             self._size -= replaced.size
-        record = HeldRecord(time_us, entry, size, False, content_type or DEFAULT_TYPE, labels or {}, content, 0, size)
+        record = HeldRecord(
+            time_us, entry, size, False, content_type or DEFAULT_TYPE, dict(labels or {}), content, 0, size
+        )
         self._records[key] = record
         self._size += size
         self._last_access = time.time()
@@ -82,9 +85,10 @@ class Batch(BaseBatch[None]):
         timestamp: TimestampLike,
         data: bytes = b"",
         content_type: str | None = None,
-        labels: dict[str, str] | None = None,
+        labels: Mapping[str, Any] | None = None,
     ) -> None:
-        """A record. In updates only its labels count (an empty value removes one), in removals only its time.
+        """A record; values of labels are written as `str` shows them. In updates only its labels count (an empty value
+        removes one), in removals only its time.
 
         Raises ValueError, TypeError (time)."""
         self._add(None, timestamp, data, content_type, labels)
@@ -99,4 +103,4 @@ class RecordBatch(BaseBatch[str]):
         labels = kwargs.pop("labels", None)
         if kwargs:
             raise TypeError(f"add() got {', '.join(map(repr, kwargs))}: expected content_type, labels")
-        self._add(entry, timestamp, data, cast("str | None", content_type), cast("dict[str, str] | None", labels))
+        self._add(entry, timestamp, data, cast("str | None", content_type), cast("Mapping[str, Any] | None", labels))
