@@ -20,7 +20,12 @@ TLS_PORT = "4411"
 UNKNOWN = "; whether the call was carried out is not known"
 """Of a write whose answer got lost."""
 
-_OPTIONS = [("grpc.max_receive_message_length", -1)]
+_OPTIONS = [
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+]
+"""A server that is back is found within a second: gRPC would fail calls for up to two minutes without trying again."""
 
 
 def dial(address: str, apikey: str | None) -> Channel:

@@ -12,7 +12,7 @@ import pytest
 
 import lamina
 from lamina import btrdb
-from lamina.btrdb import exceptions
+from lamina.btrdb import channel, exceptions
 from lamina.btrdb.exceptions import BTrDBError, ConnectionError, PermissionDenied
 from lamina.columns import Samples
 from lamina.faces.btrdb.auth import Everyone
@@ -87,6 +87,14 @@ def test_a_server_that_came_back_is_used_again(server, stream):
     server.start()
     assert stream.btrdb.ep.backend.channel.address == server.address
     assert stream.values(0, 10, auto_retry=True, retry_delay=0.2)[3][0].value == 3.0
+
+
+@pytest.mark.parametrize(("port", "make"), [("4410", "insecure_channel"), ("4411", "secure_channel")])
+def test_a_server_that_was_away_for_long_is_tried_again_soon(monkeypatch, port, make):
+    made = []
+    monkeypatch.setattr(grpc, make, lambda *_, options: made.append(dict(options)))
+    channel.dial(f"127.0.0.1:{port}", None)
+    assert made[0]["grpc.max_reconnect_backoff_ms"] <= 1000
 
 
 def test_a_restart_in_the_middle_of_an_iteration(server, stream):
