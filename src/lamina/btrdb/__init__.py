@@ -67,7 +67,7 @@ def connect(
     of `conn_str`. `apikey`: the server's, if it wants one. `shareable`: Ray may send the connection.
 
     Raises ConnectionError (nothing says where; no database there; the key is wrong), ValueError (neither an address nor
-    a path; both conn_str and profile).
+    a path; both conn_str and profile; what cannot be a key).
     """
     if conn_str and profile:
         raise ValueError("Received both conn_str and profile arguments.")

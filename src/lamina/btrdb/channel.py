@@ -29,10 +29,13 @@ _OPTIONS = [
 
 
 def dial(address: str, apikey: str | None) -> Channel:
-    """A channel to HOST:PORT; nothing is sent yet. Raises ValueError (no such address), OSError (BTRDB_CA_BUNDLE)."""
+    """A channel to HOST:PORT; nothing is sent yet. Raises ValueError (no such address; what cannot be a key), OSError
+    (BTRDB_CA_BUNDLE)."""
     parts = address.split(":")
     if len(parts) != 2 or not all(parts):
         raise ValueError(f"address {address!r}: expecting address:port")
+    if apikey is not None and not (apikey.isascii() and apikey.isprintable()):
+        raise ValueError("apikey: expected printable ASCII text; one from a file may end with a line break")
     if parts[1] == TLS_PORT:
         credentials = grpc.ssl_channel_credentials(_trusted())
         return Channel(grpc.secure_channel(address, credentials, options=_OPTIONS), address, apikey)

@@ -83,8 +83,10 @@ Labelled = tuple[int, str, UUID]
 
 def connect(addrportstr: Any = None, apikey: str | None = None) -> BTrDB:
     """The database at HOST:PORT (TLS on port 4411), or in the directory of a path, or an open `lamina.Database`; by
-    default what the environment says. Raises ValueError (nothing says where, neither address nor path), BTrDBError (no
-    database can be had there). A server is called at the first need."""
+    default what the environment says. A server is called at the first need.
+
+    Raises ValueError (nothing says where, neither address nor path, what cannot be a key), BTrDBError (no database can
+    be had there)."""
     if addrportstr is None:
         addrportstr = os.environ.get(BTRDB_ENDPOINTS, "")
     if apikey is None:

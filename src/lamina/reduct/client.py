@@ -80,11 +80,13 @@ class Client:
         files. `timeout`: seconds for a whole request. `extra_headers`: sent with each.
 
         Keywords: `session`, an aiohttp.ClientSession to be used, and not to be closed; `verify_ssl`; `settings`, a
-        lamina.Settings for the directory. Raises ValueError (neither URL nor path), TypeError.
+        lamina.Settings for the directory. Raises ValueError (neither URL nor path; what cannot be a token), TypeError.
         """
         unknown = [name for name in kwargs if name not in OPTIONS]
         if unknown:
             raise TypeError(f"unknown argument {unknown[0]!r}: expected {', '.join(OPTIONS)}")
+        if api_token is not None and not (api_token.isascii() and api_token.isprintable()):
+            raise ValueError("api_token: expected printable ASCII text; one from a file may end with a line break")
         self._url = _server(url)
         self._path = url if self._url is not None or os.fspath(url) == ":memory:" else os.path.abspath(url)
         self._secured = api_token is not None

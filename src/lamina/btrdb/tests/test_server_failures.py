@@ -130,6 +130,13 @@ class Key(Everyone):
         return self if value == "Bearer right" else None
 
 
+@pytest.mark.parametrize("key", ["secret\n", "ä"])
+def test_what_cannot_be_a_key(key):
+    with pytest.raises(ValueError, match="apikey: expected printable ASCII text") as refused:
+        btrdb.connect("127.0.0.1:1", apikey=key)
+    assert "secret" not in str(refused.value)
+
+
 def test_keys():
     with lamina.open(":memory:") as db:
         server = Server(db, Key())

@@ -392,6 +392,14 @@ def test_an_address_that_is_neither_a_server_nor_a_path(url):
         Client(url)
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "./data"])
+@pytest.mark.parametrize("token", ["secret\n", "a\nb", "ä"])
+def test_what_cannot_be_a_token(url, token):
+    with pytest.raises(ValueError, match="api_token: expected printable ASCII text") as refused:
+        Client(url, api_token=token)
+    assert "secret" not in str(refused.value)
+
+
 def test_unknown_arguments_are_refused():
     with pytest.raises(TypeError, match="unknown argument 'verify'"):
         Client("http://x", verify=False)
