@@ -94,6 +94,7 @@ class BTrDB:
     def __init__(self, endpoint: Endpoint) -> None:
         """Raises ConnectionError, a BTrDBError, if the database does not answer, or not to this key."""
         self.ep = endpoint
+        self._closed = False  # then no threads are to be had, and each call says so
         try:
             info = endpoint.info()
         except exceptions.BTrDBError as error:
@@ -106,7 +107,7 @@ class BTrDB:
 
     def _map(self, do: Callable[[T], R], items: Sequence[T]) -> list[R]:
         """`do` of each, in order; as many at a time as the database gains from."""
-        if self.ep.backend.parallel == 1 or len(items) == 1:
+        if self.ep.backend.parallel == 1 or len(items) == 1 or self._closed:
             return [do(item) for item in items]
         return list(self._executor.map(do, items))
 
@@ -114,6 +115,7 @@ class BTrDB:
         """Release the directory, or the connection: every later call raises ConnectionError. Idempotent.
 
         Never needed for data to be safe: what was acknowledged is durable. The end of the process closes it as well."""
+        self._closed = True
         self.ep.backend.close()
         if "_executor" in self.__dict__:
             self._executor.shutdown(wait=False)

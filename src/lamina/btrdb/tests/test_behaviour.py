@@ -294,6 +294,16 @@ def test_a_closed_connection_says_so(db, address):
     assert db.streams.get(stream.uuid).count() == 10  # somebody else's database goes on
 
 
+def test_sets_of_a_closed_connection_say_so(conn):
+    streams = conn.streams(*[ten(conn).uuid for _ in range(3)]).filter(start=START, end=END)
+    streams.values()  # on several threads, where the connection is to a server
+    conn.close()
+    for do in (streams.values, streams.count, streams.earliest, streams.to_dataframe):
+        with pytest.raises(ConnectionError, match=r"^the connection is closed$"):
+            do()
+    assert "the connection is closed" in streams._repr_html_()
+
+
 def test_a_connection_is_closed_by_with_and_cannot_be_pickled(conn):
     import pickle
 
