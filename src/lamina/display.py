@@ -35,10 +35,10 @@ def plot(windows: Summaries) -> str:
     width side by side, at least one with points."""
     held = windows.count > 0
     low, high = windows.min[held].min(), windows.max[held].max()
-    span = (high - low) or 1.0
+    half = float(high) / 2 - float(low) / 2  # of the span, which may be more than a float holds
 
     def y(value: float) -> str:
-        return f"{_MARGIN + (_HEIGHT - 2 * _MARGIN) * (1 - (value - low) / span if high > low else 0.5):.1f}"
+        return f"{_MARGIN + (_HEIGHT - 2 * _MARGIN) * (1 - (value / 2 - low / 2) / half if half > 0 else 0.5):.1f}"
 
     step = _WIDTH / len(held)
     band, line, begun = [], [], False

@@ -39,6 +39,13 @@ def test_a_gap_interrupts_the_line_and_one_value_lies_in_the_middle() -> None:
     assert "svg" not in Summaries(*[np.empty(0)] * 4, np.empty(0, np.uint64), np.empty(0))._repr_html_()
 
 
+@pytest.mark.filterwarnings("error")
+def test_values_at_both_ends_of_what_a_float_holds_are_shown() -> None:
+    ends = np.array([-1.7e308, 1.7e308])
+    windows = Summaries(np.arange(2), ends, ends, ends, np.ones(2, np.uint64), np.zeros(2))
+    assert re.findall(r"[ML][\d.]+ ([\d.]+)h0", windows._repr_html_()) == ["136.0", "4.0"]
+
+
 def test_points_are_a_table_of_all_their_keys() -> None:
     with lamina.open(":memory:") as db:
         db.measurements["m"].insert(
