@@ -6,12 +6,14 @@ import asyncio
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 import lamina
 from lamina import NewRecord, aio, errors
+from lamina.aio import twin
 from lamina.aio.twin import RENAMED, TWINS, members
 from tests.native.aiostub import ATTRIBUTES, STUB, stub
 from tests.native.conftest import SMALL, T0, columns
@@ -173,3 +175,58 @@ def test_what_was_opened_in_vain_leaves_no_thread(tmp_path):
         if thread.name.startswith("lamina-aio"):
             thread.join(LONG_S)
             assert not thread.is_alive()
+
+
+def test_an_iteration_that_is_cancelled_while_a_thread_reads_is_closed_when_that_is_through():
+    reading, go_on, closed = threading.Event(), threading.Event(), threading.Event()
+
+    def values():
+        try:
+            reading.set()
+            go_on.wait(10)
+            yield 1
+        finally:
+            closed.set()
+
+    async def main():
+        threads = twin.Threads(ThreadPoolExecutor(2))
+        first = asyncio.create_task(anext(twin._drawn(threads, values(), 1)))
+        await asyncio.to_thread(reading.wait, 10)
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        assert not closed.is_set()
+        go_on.set()
+        assert await asyncio.to_thread(closed.wait, 10)
+        threads.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_what_a_cancelled_call_opened_is_closed(ended):
+    opening, go_on, closed = threading.Event(), threading.Event(), threading.Event()
+
+    class View:
+        def close(self):
+            closed.set()
+
+    def view():
+        opening.set()
+        go_on.wait(10)
+        return View()
+
+    async def main():
+        threads = twin.Threads(ThreadPoolExecutor(2))
+        call = asyncio.create_task(threads.run(view))
+        await asyncio.to_thread(opening.wait, 10)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        if ended:
+            threads.close()
+        go_on.set()
+        assert await asyncio.to_thread(closed.wait, 10)
+        threads.close()
+
+    asyncio.run(main())

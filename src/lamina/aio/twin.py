@@ -10,9 +10,10 @@ import asyncio
 import contextlib
 import functools
 import inspect
+import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Any, ClassVar
 
@@ -53,18 +54,37 @@ class Threads:
 
     def __init__(self, pool: ThreadPoolExecutor) -> None:
         self._pool = pool
-        self._closed = False
+        self.closed = False
 
-    def run(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> asyncio.Future[Any]:
-        """Raises Closed after `close`."""
-        call = functools.partial(function, *arguments, **named)
-        if self._closed:
+    def start(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Future[Any]:
+        """A call, on its way. Raises Closed after `close`."""
+        if self.closed:
             raise Closed("the database is closed")
-        return asyncio.get_running_loop().run_in_executor(self._pool, call)
+        return self._pool.submit(functools.partial(function, *arguments, **named))
+
+    async def run(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        """What a call gives; what it opened is closed again if who waited for it is cancelled. Raises Closed."""
+        call = self.start(function, *arguments, **named)
+        try:
+            return await asyncio.wrap_future(call)
+        except asyncio.CancelledError:
+            call.add_done_callback(self._unwanted)
+            raise
+
+    def _unwanted(self, call: Future[Any]) -> None:
+        if call.cancelled() or call.exception() is not None:
+            return
+        close = getattr(call.result(), "close", None)
+        if close is None:
+            return
+        try:
+            self._pool.submit(close)
+        except RuntimeError:  # no new calls: so this is a thread of ours, at the end of its last one
+            close()
 
     def close(self) -> None:
         """No new calls; those under way go to their end."""
-        self._closed = True
+        self.closed = True
         self._pool.shutdown(wait=False)
 
 
@@ -205,22 +225,33 @@ def _iteration(function: Any) -> Any:
 
 
 async def _drawn(threads: Threads, found: Iterator[Any], most: int) -> AsyncGenerator[Any, None]:
-    """What a native iteration gives, ever more of it at a time; closed in the end."""
+    """What a native iteration gives, ever more of it at a time; closed in the end.
+
+    Where it is cancelled while a thread reads on, it is closed as soon as that is through, and nobody waits for it."""
+    reading = threading.Lock()
     some, count = [_END], 1
     try:
         while some:
-            some = await threads.run(_take, found, count)
+            some = await threads.run(_take, reading, found, count)
             for value in some:
                 yield twin(value, threads)
             count = min(2 * count, most)
     finally:
         close = getattr(found, "close", None)
-        if close is not None:
-            await threads.run(close)
+        if close is not None and not threads.closed:
+            busy, closing = reading.locked(), threads.start(_close, reading, close)
+            if not busy:
+                await asyncio.wrap_future(closing)
 
 
-def _take(found: Iterator[Any], count: int) -> list[Any]:
-    return list(islice(found, count))
+def _take(reading: threading.Lock, found: Iterator[Any], count: int) -> list[Any]:
+    with reading:
+        return list(islice(found, count))
+
+
+def _close(reading: threading.Lock, close: Callable[[], None]) -> None:
+    with reading:
+        close()
 
 
 def twin(value: Any, threads: Threads) -> Any:
@@ -387,7 +418,7 @@ class Subscription(Twin, of=subscription.Subscription):
         """As the native one. One that is cancelled loses nothing: what came meanwhile is for the next."""
         while not self._mail and not self._closed:
             if self._fetching is None:
-                self._fetching = self._threads.run(self._fetch)
+                self._fetching = asyncio.wrap_future(self._threads.start(self._fetch))
             done, _ = await asyncio.wait({self._fetching}, timeout=timeout_s)
             if not done:
                 break
