@@ -100,6 +100,7 @@ class Twin:
 
     def __init_subclass__(cls, of: type[Any]) -> None:
         cls.of = of
+        cls.__doc__ = cls.__doc__ or f"The native `{of.__name__}`, awaited: the same members."
         for name, member in members(of).items():
             made = _member(name, member)
             name = RENAMED.get(name, name)

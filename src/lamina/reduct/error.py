@@ -29,6 +29,7 @@ class ReductError(Exception):
 
     @property
     def message(self) -> str:
+        """What the server says, or what there is to say without one."""
         return self._message
 
     def __eq__(self, other: object) -> bool:

@@ -10,11 +10,15 @@ from pydantic import BaseModel, Field
 
 
 class LifecycleType(str, Enum):  # noqa: UP042  # as texts they are told apart from their values
+    """What becomes of old records."""
+
     DELETE = "delete"
     COMPRESS = "compress"  # readers do not notice
 
 
 class LifecycleMode(str, Enum):  # noqa: UP042  # as texts they are told apart from their values
+    """Whether a policy is at work."""
+
     ENABLED = "enabled"
     DISABLED = "disabled"
     DRY_RUN = "dry_run"  # count only
@@ -34,6 +38,8 @@ class LifecycleSettings(BaseModel):
 
 
 class LifecycleInfo(BaseModel):
+    """A policy's name and state."""
+
     name: str
     is_provisioned: bool
     is_running: bool
@@ -47,5 +53,7 @@ class LifecycleList(BaseModel):
 
 
 class LifecycleDetailInfo(BaseModel):
+    """State and settings of a policy."""
+
     info: LifecycleInfo
     settings: LifecycleSettings

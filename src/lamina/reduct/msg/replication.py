@@ -9,6 +9,8 @@ from pydantic import BaseModel
 
 
 class ReplicationMode(str, Enum):  # noqa: UP042  # as texts they are told apart from their values
+    """Whether a replication is at work."""
+
     ENABLED = "enabled"
     PAUSED = "paused"  # changes are kept, and sent later
     DISABLED = "disabled"  # changes are not kept
@@ -23,6 +25,8 @@ class ReplicationCompression(str, Enum):  # noqa: UP042  # as texts they are tol
 
 
 class ReplicationSettings(BaseModel):
+    """What is sent where."""
+
     src_bucket: str
     dst_bucket: str
     dst_host: str  # URL
@@ -35,6 +39,8 @@ class ReplicationSettings(BaseModel):
 
 
 class ReplicationInfo(BaseModel):
+    """A replication's name and state."""
+
     name: str
     is_provisioned: bool
     is_active: bool  # the destination is reachable
@@ -62,6 +68,8 @@ class ReplicationDiagnostics(BaseModel):
 
 
 class ReplicationDetailInfo(BaseModel):
+    """Errors of the last hour, state and settings of a replication."""
+
     diagnostics: ReplicationDiagnostics
     info: ReplicationInfo
     settings: ReplicationSettings

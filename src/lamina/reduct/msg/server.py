@@ -41,4 +41,6 @@ class ServerInfo(BaseModel):
 
 
 class BucketList(BaseModel):
+    """What `Client.list` is made of."""
+
     buckets: list[BucketInfo]

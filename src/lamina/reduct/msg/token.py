@@ -16,6 +16,8 @@ class Permissions(BaseModel):
 
 
 class TokenCreateRequest(BaseModel):
+    """What a new token allows, and how long it lives."""
+
     permissions: Permissions
     expires_at: datetime | None = None
     ttl: int | None = None  # s without use
@@ -41,6 +43,8 @@ class Token(BaseModel):
 
 
 class TokenList(BaseModel):
+    """What `Client.get_token_list` is made of."""
+
     tokens: list[Token]
 
 
