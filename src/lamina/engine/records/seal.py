@@ -106,6 +106,7 @@ class RecordSealer:
             due = [slot for slot in slots if not slot.dead and slot.state.needed]
             if not due:
                 return 0
+            locks.callback(store.end_read, store.begin_read())  # what dies from here on keeps its file meanwhile
             states = [slot.state for slot in due]
             pins = store.pins()  # after the states: whoever begins to look back later sees nothing that died in them
             writer = self.writer()

@@ -237,6 +237,29 @@ def test_who_begins_to_read_now_brings_nothing_back_that_went_before(machine, en
     assert [record.read() for record in after.query()] == [LARGE, LARGE]
 
 
+def test_what_goes_while_it_is_sealed_keeps_its_file_until_then(machine, bucket, entry, monkeypatch):
+    entry.write(LARGE, 1)
+    entry.write(b"stays", 2)
+    sealer = machine.db.upkeep.records.sealer
+    commit = sealer._commit
+
+    def removing(works, row, files):
+        entry.remove(1)
+        space.release(machine.db.records, [bucket])
+        machine.db.upkeep.delete_retired()
+        commit(works, row, files)
+
+    monkeypatch.setattr(sealer, "_commit", removing)
+    machine.db.flush()
+    monkeypatch.undo()
+    assert times_of(entry.query()) == [2]
+    machine.db.flush()
+    machine.db.compact()
+    machine.db.upkeep.run_once()
+    assert payload_files(machine) == 1
+    assert times_of(machine.restart().buckets["b"].entry("e").query()) == [2]
+
+
 def test_an_aborted_upload_leaves_nothing(machine, bucket):
     (entry,) = bucket.ensure_entries(["e"])
     write = bucket.open_write(entry, 1, len(LARGE), (), "text/plain")
