@@ -50,7 +50,7 @@ class Unreachable(Exception):
 
 class Sender(Protocol):
     """A connection to one destination. Used by one thread at a time; every method blocks and raises Unreachable (no
-    connection; answers 429, 502, 503, 504)."""
+    connection; answers 429, 502, 503, 504, also for a single record)."""
 
     def prepare(self) -> None:
         """See that the destination's bucket is there; it is made if it is missing."""

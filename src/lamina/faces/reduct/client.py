@@ -203,7 +203,11 @@ class HttpSender:
         answer = self._call(method, path, headers, body, chunked=chunked)
         if answer.status >= 300:
             return dict.fromkeys(times, Failure(answer.status, answer.message))
-        return {time_us: answer.failed[time_us] for time_us in times if time_us in answer.failed}
+        failed = {time_us: answer.failed[time_us] for time_us in times if time_us in answer.failed}
+        for failure in failed.values():
+            if failure.status in RETRIED:  # it began to end within the request
+                raise Unreachable(failure.status, failure.message)
+        return failed
 
     # -- how it is asked for -------------------------------------------------------------------------------------
 

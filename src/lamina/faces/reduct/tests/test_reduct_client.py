@@ -164,6 +164,14 @@ def test_some_answers_decide_nothing(there, connect, status):
     assert (raised.value.code, str(raised.value)) == (status, "later")
 
 
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_they_decide_nothing_for_a_single_record_either(there, connect, status):
+    there.answers = [(200, {"x-reduct-error-1": "409,there", "x-reduct-error-2": f"{status},later"})]
+    with pytest.raises(Unreachable) as raised:
+        connect().write("e", [record(1), record(2)])
+    assert (raised.value.code, str(raised.value)) == (status, "later")
+
+
 def test_a_missing_bucket_is_made_first_and_when_it_goes_missing(there, connect):
     sender = connect()
     there.answers = [(404, {})]
