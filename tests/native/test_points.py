@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
@@ -114,6 +114,9 @@ def test_wrong_arguments_are_refused(db):
         lambda: a.search(order="up"),
         lambda: a.search(limit=-1),
         lambda: a.windows("p", width="10ns"),
+        lambda: a.windows("p", by=5),
+        lambda: a.windows(5),
+        lambda: a.tag_values(5),
         lambda: a.update(),
         lambda: a.insert(5),
         lambda: a.insert(Point(fields={"f": 1 << 64})),
@@ -121,6 +124,10 @@ def test_wrong_arguments_are_refused(db):
         with pytest.raises(errors.InvalidArgument):
             wrong()
     assert a.count() == 0
+    a.insert(Point(time=T))
+    with pytest.raises(errors.InvalidTimeRange, match="expected years 1"):
+        a.update(time=datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=5))))
+    assert a.count(start=T) == 1
 
 
 def test_what_a_server_does_not_run():

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from lamina.errors import InvalidArgument
+from lamina.errors import InvalidArgument, InvalidTimeRange
 from lamina.points.point import Point, alike, copied, validate_fields, validate_tags
 
 _NOTHING = (
@@ -47,7 +47,7 @@ class Update:
         """A new point, or None if it equals the old one, which stays as it is.
 
         InvalidArgument: a function returned something no point may hold, or raised a ValueError. Its other exceptions
-        propagate. OverflowError: a time outside years 1..9999 in UTC.
+        propagate. InvalidTimeRange: a time outside years 1..9999 in UTC.
         """
         new = self._copied(old)
         if self._time:
@@ -82,7 +82,10 @@ class Update:
         return copied(point, Point.__new__(Point))
 
     def _utc(self, time: datetime) -> datetime:
-        return time.astimezone(UTC) if time.tzinfo is not None else time.replace(tzinfo=UTC)
+        try:
+            return time.astimezone(UTC) if time.tzinfo is not None else time.replace(tzinfo=UTC)
+        except OverflowError:
+            raise InvalidTimeRange(f"time {time}: expected years 1 .. 9999 in UTC") from None
 
     @staticmethod
     def _merge(into: dict[str, Any], given: Any, validate: Callable[[Any], None], message: str) -> None:

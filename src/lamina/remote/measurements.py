@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lamina.engine.points.incoming import batch_of, groups_of
 from lamina.engine.points.pointset import OrderBy, Part, PointSet
-from lamina.engine.points.reading import Reading, asked, check_extent
+from lamina.engine.points.reading import Reading, asked, check_extent, check_key, keys_of
 from lamina.errors import InvalidArgument
 from lamina.points.batch import Batch, Grouped, concat
 from lamina.points.field import ABSENT, FieldColumn, constant
@@ -124,7 +124,8 @@ class _Asking(Reading):
     ) -> WindowTable:
         """Statistics of a numeric field per window of time; see `lamina.Measurement.windows`."""
         _, first, last = asked(None, start, end)
-        keys = [] if by is None else [by] if isinstance(by, str) else list(by)
+        check_key(field, "field")
+        keys = [] if by is None else list(keys_of(by, "by"))
         (portion,) = self._call("windows", field=field, start=first, end=last, width=to_interval_ns(width), by=keys)
         return wire.decode_windows(*portion)
 
@@ -140,7 +141,7 @@ class _Asking(Reading):
 
     def tag_values(self, keys: str | Sequence[str] | None = None) -> dict[str, list[str | None]]:
         """Tag key -> its distinct values, None first; of all keys, or of these."""
-        wanted = None if keys is None else [keys] if isinstance(keys, str) else list(keys)
+        wanted = None if keys is None else list(keys_of(keys, "keys"))
         found: dict[str, list[str | None]] = self._call("tag_values", keys=wanted)
         return found
 

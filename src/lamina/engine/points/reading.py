@@ -113,7 +113,7 @@ class Reading:
         """Values of some parts of the points for which the query is true, in the order of insertion: "time",
         "measurement", "tags.KEY" or "fields.KEY"; None where a point lacks the key. With one key given as a str a list
         of values, else of tuples. Raises InvalidArgument for another key."""
-        readers = [_part_of(key) for key in _keys(keys, "keys")]
+        readers = [_part_of(key) for key in keys_of(keys, "keys")]
         points = self.search(query, order="insertion")
         if isinstance(keys, str):
             return [readers[0](point) for point in points]
@@ -144,8 +144,8 @@ class Reading:
             raise InvalidArgument(f"width {width!r}: expected a positive number of whole microseconds")
         if width_us > _MAX_WIDTH_US:
             raise InvalidWidth(f"width {width!r}: expected up to {_MAX_WIDTH_US} µs, all the time there is")
-        _check_key(field, "field")
-        keys = () if by is None else _keys(by, "by")
+        check_key(field, "field")
+        keys = () if by is None else keys_of(by, "by")
         _, first, last = asked(None, start, end)
         with self._reader() as (sources, seq):
             return windows(
@@ -164,7 +164,7 @@ class Reading:
 
     def tag_values(self, keys: str | Sequence[str] | None = None) -> dict[str, list[str | None]]:
         """Tag key -> its distinct values, None first; of all keys, or of these (those that no point has: empty)."""
-        wanted = None if keys is None else set(_keys(keys, "keys"))
+        wanted = None if keys is None else set(keys_of(keys, "keys"))
         found: dict[str, set[str | None]] = {} if wanted is None else {key: set() for key in sorted(wanted)}
         for frame in self._frames():
             for tags in frame.tagsets:
@@ -178,7 +178,7 @@ class Reading:
 
     def field_values(self, key: str) -> list[Any]:
         """Values of a field in the order of insertion, of the points that have it."""
-        _check_key(key, "key")
+        check_key(key, "key")
         column = self.search(order="insertion").field(key)
         return [value for value in column.list(_ABSENT) if value is not _ABSENT]
 
@@ -206,20 +206,20 @@ _ABSENT = object()
 _MAX_WIDTH_US = MAX_TIME_US - MIN_TIME_US + 1
 
 
-def _check_key(key: Any, what: str) -> str:
+def check_key(key: Any, what: str) -> str:
     """The key. Raises InvalidArgument."""
     if not isinstance(key, str):
         raise InvalidArgument(f"{what} {key!r}: expected a str")
     return key
 
 
-def _keys(given: str | Sequence[str], what: str) -> tuple[str, ...]:
+def keys_of(given: str | Sequence[str], what: str) -> tuple[str, ...]:
     """One key, or several. Raises InvalidArgument."""
     if isinstance(given, str):
         return (given,)
     if not isinstance(given, Iterable):
         raise InvalidArgument(f"{what} {given!r}: expected a str or several")
-    return tuple(_check_key(key, what) for key in given)
+    return tuple(check_key(key, what) for key in given)
 
 
 def asked(
