@@ -45,7 +45,7 @@ class LifecycleSettings(NamedTuple):
             members.texts(given, "entries"),
             members.text(given, "older_than"),
             members.text(given, "interval", INTERVAL),
-            members.text(given, "processing_interval", "") or None,
+            None if given.get("processing_interval") is None else members.text(given, "processing_interval"),
             given.get("when"),
             members.word(given, "mode", MODES),
         )

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import io
 import ipaddress
 import socket
 import ssl
 import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote, urlsplit
 
 from lamina.faces.reduct.batch1 import ERROR_PREFIX
@@ -97,8 +98,30 @@ def allowed_address(text: str, allow_loopback: bool) -> bool:
     return True
 
 
+class _Lines(io.BufferedReader):
+    """What an answer is read from. http.client takes the end of the connection for the end of a head, and the errors of
+    records may be in what is missing of it."""
+
+    _begun = False
+
+    def readline(self, size: int | None = -1) -> bytes:
+        line = super().readline(size)
+        if not line.endswith(b"\n") and (line or self._begun) and len(line) != size:
+            raise http.client.IncompleteRead(line)
+        self._begun = True
+        return line
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *arguments: Any, **named: Any) -> None:
+        super().__init__(sock, *arguments, **named)
+        self.fp = _Lines(self.fp.detach())
+
+
 class _Connection(http.client.HTTPConnection):
     """To an address that was looked at; the name is for the Host header and the certificate."""
+
+    response_class = _Response
 
     def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, config: SenderConfig) -> None:
         super().__init__(host, port, timeout=config.timeout_s)

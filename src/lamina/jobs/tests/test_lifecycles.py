@@ -209,10 +209,11 @@ def test_settings_are_checked_in_order(policies):
     policies.create("p", SETTINGS | wrong)
 
 
+@pytest.mark.parametrize("text", ["soon", ""])
 @pytest.mark.parametrize("member", ["older_than", "interval", "processing_interval"])
-def test_a_duration_that_is_none_is_told(policies, member):
-    with pytest.raises(InvalidArgument, match=f"Invalid lifecycle {member} 'soon': "):
-        policies.create("p", SETTINGS | {member: "soon"})
+def test_a_duration_that_is_none_is_told(policies, member, text):
+    with pytest.raises(InvalidArgument, match=f"Invalid lifecycle {member} '{text}': "):
+        policies.create("p", SETTINGS | {member: text})
 
 
 def test_extensions_have_no_place_in_a_condition(policies):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import http.server
+import socket
 import threading
 
 import pytest
@@ -149,6 +150,37 @@ def test_errors_of_records_are_told_by_time(there, connect):
     there.answers = [(200, {"x-reduct-error-5": "409,A record with timestamp 5, you see", "x-reduct-error-9": "1,x"})]
     failed = connect().write("e", [record(5), record(6)])
     assert failed == {5: Failure(409, "A record with timestamp 5, you see")}
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-Length: 0\r\nx-reduct-error-1: 409,there\r\n\r\n"
+
+
+@pytest.mark.parametrize("cut", [*range(len(HEAD)), len(HEAD)])
+def test_an_answer_that_ends_within_its_head_is_none(cut):
+    """Or records whose error is in the rest would count as written."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer():
+            peer, _ = listening.accept()
+            with peer:
+                received = b""
+                while not received.endswith(b"abc"):
+                    received += peer.recv(65536)
+                peer.sendall(HEAD[:cut])
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        factory = sender_factory(SenderConfig(allow_loopback=True))
+        sender = factory(Destination(f"http://127.0.0.1:{listening.getsockname()[1]}", "dst", "", "none"))
+        try:
+            if cut == len(HEAD):
+                assert sender.write("e", [record(1)]) == {1: Failure(409, "there")}
+            else:
+                with pytest.raises(Unreachable):
+                    sender.write("e", [record(1)])
+        finally:
+            sender.close()
+            thread.join()
 
 
 def test_a_refused_request_is_an_error_of_every_record(there, connect):
