@@ -148,7 +148,7 @@ class RecordPublisher:
         self._wake = wake
         self.dirty: dict[int, EntrySlot] = {}
         self.due: dict[int, EntrySlot] = {}
-        self.shrunk: dict[int, EntrySlot] = {}  # sealed rows died: space may be given back
+        self.shrunk: dict[int, EntrySlot] = {}  # rows with space on the disk died: it may be given back
         self.tail_bytes = 0
         self.feeds: tuple[Callable[[int, Sequence[Op]], None], ...] = ()  # told of every group that was published,
         # under the commit role, maybe twice (an interrupt); must not block
@@ -312,6 +312,7 @@ class RecordPublisher:
                 section.kill(killed[section.row.id], seq) if section.row.id in killed else section
                 for section in sections
             )
+        if killed or rows["file"][note.tail].any():
             self.shrunk[entry.id] = entry
         self._swap(entry, state.changed(sections, seq), note.plan, 0)
 

@@ -74,6 +74,17 @@ def test_files_of_removed_records_are_deleted(machine, entry):
     assert index_segments(machine) <= 1  # which says to a rebuild of the catalog that the entry is empty
 
 
+def test_a_large_record_that_is_removed_before_it_is_sealed_gives_its_space_back(machine, entry):
+    for time in range(3):
+        entry.write(LARGE, time)
+        entry.remove(time)
+        machine.db.upkeep.run_once()
+        machine.db.upkeep.run_once()
+        assert payload_files(machine) == 0
+    entry.write(b"small", 5)
+    assert [record.read() for record in machine.kill().buckets["b"].entry("e").query()] == [b"small"]
+
+
 @pytest.mark.parametrize("whole", ["entry", "bucket"])
 @pytest.mark.parametrize("sealed", [True, False])
 def test_files_of_a_removed_entry_or_bucket_are_deleted(machine, bucket, whole, sealed):
@@ -208,6 +219,7 @@ def test_a_record_that_is_published_while_unused_files_are_looked_for_keeps_its_
     open_files = machine.db.records.payloads.open_files
 
     def publishing(id):
+        monkeypatch.undo()
         bucket.commit_writes([write]).wait()
         return open_files(id)
 
