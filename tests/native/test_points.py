@@ -106,6 +106,14 @@ def test_changes(db):
     assert db.measurements.insert([]) == 0
 
 
+def test_an_update_to_an_equal_value_of_another_kind_is_one(db):
+    a = db.measurements["a"]
+    a.insert([Point(time=T, fields={"f": value}) for value in (1, 1.0, True, 0.0)])
+    for value, changed in ((True, 3), (1, 4), (1, 0), (1.0, 4), (0.0, 4), (-0.0, 4), (-0.0, 0)):
+        assert a.update(fields={"f": value}) == changed
+        assert {repr(point.fields["f"]) for point in a} == {repr(value)}
+
+
 def test_wrong_arguments_are_refused(db):
     a = db.measurements["a"]
     for wrong in (

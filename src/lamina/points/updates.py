@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
@@ -70,13 +71,17 @@ class Update:
             new._tags.pop(key, None)
         for key in self._unset_fields:
             new._fields.pop(key, None)
-        if alike(new, old):
+        if self._alike(new, old):
             return None
         if self._time and new._time is not None:
             new._time = self._utc(new._time)
-            if alike(new, old):
+            if self._alike(new, old):
                 return None
         return new
+
+    def _alike(self, new: Point, old: Point) -> bool:
+        """Values that Python calls equal and that are kept as different ones, 1 and True, 0.0 and -0.0, are not."""
+        return alike(new, old) and all(_kept(value) == _kept(old._fields[key]) for key, value in new._fields.items())
 
     def _copied(self, point: Point) -> Point:
         return copied(point, Point.__new__(Point))
@@ -122,6 +127,11 @@ def _checked_name(value: Any) -> str:
     if not isinstance(value, str):
         raise InvalidArgument(f"got {value!r}")
     return value
+
+
+def _kept(value: Any) -> tuple[bool, float]:
+    """What tells numbers apart that are equal: whether it is a bool, and the sign of a float; 0 for others."""
+    return isinstance(value, bool), math.copysign(1.0, value) if isinstance(value, float) else 0.0
 
 
 def _keys(given: Any, name: str) -> list[str]:

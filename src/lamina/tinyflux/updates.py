@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from lamina.points.point import Point as AnyPoint
+from lamina.points.point import alike
 from lamina.points.updates import Update as AnyUpdate
 from lamina.tinyflux.plain import fresh
 from lamina.tinyflux.point import Point, validate_fields
@@ -30,6 +31,9 @@ class Update(AnyUpdate):
 
     def _copied(self, point: AnyPoint) -> Point:
         return fresh(point)
+
+    def _alike(self, new: AnyPoint, old: AnyPoint) -> bool:
+        return alike(new, old)
 
     def _utc(self, time: datetime) -> datetime:
         return time.astimezone(UTC)
