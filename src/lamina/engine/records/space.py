@@ -22,6 +22,7 @@ from lamina.records.manifest import decode_files
 from lamina.records.place import footprints
 from lamina.records.row import FOREVER
 from lamina.records.section import Section
+from lamina.storage.payloadfile import ALIGNMENT
 from lamina.storage.segment import SegmentReader
 
 if TYPE_CHECKING:
@@ -281,7 +282,7 @@ def _punch_section(store: RecordStore, section: Section, above: int, through: in
 
 
 def _runs(files: U64, begins: U64, sizes: U64) -> Iterator[tuple[int, int, int]]:
-    """Stretches of payload files that contents take, those less than a page apart as one: file, begin, end."""
+    """Stretches of payload files that contents take and nothing else, as long as they can be: file, begin, end."""
     if not files.all():  # empty contents are in none
         files, begins, sizes = files[files > 0], begins[files > 0], sizes[files > 0]
     if not len(files):
@@ -290,7 +291,8 @@ def _runs(files: U64, begins: U64, sizes: U64) -> Iterator[tuple[int, int, int]]
     if not ((files[1:] == files[:-1]) & (begins[1:] >= ends[:-1])).all():
         order = np.lexsort((begins, files))  # extents are equal, where labels were updated, or apart
         files, begins, ends = files[order], begins[order], ends[order]
-    starts = np.append(True, (files[1:] != files[:-1]) | (begins[1:] >= ends[:-1] + np.uint64(PAGE)))
+    # Farther apart another content, which somebody may need, may lie between them.
+    starts = np.append(True, (files[1:] != files[:-1]) | (begins[1:] >= ends[:-1] + np.uint64(ALIGNMENT)))
     firsts = np.flatnonzero(starts)
     lasts = np.append(firsts[1:], len(files)) - 1
     yield from zip(files[firsts].tolist(), begins[firsts].tolist(), ends[lasts].tolist(), strict=True)

@@ -207,6 +207,28 @@ def test_contents_of_a_cut_section_are_given_back_page_by_page(machine):
         entry.read(2).read()
 
 
+def test_what_lies_between_evicted_contents_stays(machine):
+    """A seal lays short contents of other entries into the files that uploads go on with."""
+    bucket = machine.db.buckets.create("f", {"quota_type": "FIFO", "quota_size": 500_000, "max_block_records": 1})
+    entry, other = bucket.ensure_entries(["e", "other"])
+    for time in (1, 2):
+        entry.write(LARGE[:66_000], time)
+        other.write(b"short", 100 + time)
+        machine.db.upkeep.records.seal([other.slot])
+    places = [record._place for record in (entry.read(1), other.read(101), entry.read(2))]
+    assert [place[0] for place in places] == [places[0][0]] * 3
+    assert [place[1] for place in places] == sorted(place[1] for place in places)
+    for time in range(3, 8):
+        entry.write(LARGE[:66_000], time)
+    machine.db.flush()
+    for time in (8, 9):
+        entry.write(LARGE[:66_000], time)
+    machine.db.upkeep.run_once()
+    assert times_of(entry)[0] == 3
+    assert not any(machine.db.records.payloads.read(places[2][0], places[2][1] + 8192, 1000))
+    assert [record.read() for record in other.query()] == [b"short"] * 2
+
+
 def test_a_record_that_is_published_while_unused_files_are_looked_for_keeps_its_file(
     machine, bucket, entry, monkeypatch
 ):
