@@ -20,6 +20,18 @@ class Refused(Exception):
     """An answer that is no success, while the server lives."""
 
 
+def call(
+    connection: http.client.HTTPConnection, method: str, path: str, body: bytes = b"", headers: Any = None
+) -> tuple[http.client.HTTPResponse, bytes]:
+    """An answer with its content. Raises Refused, and what tells that the server is gone."""
+    connection.request(method, path, body, headers or {})
+    answer = connection.getresponse()
+    content = answer.read()
+    if not 200 <= answer.status < 300:
+        raise Refused(f"{method} {path}: {answer.status} {content[:200]!r}")
+    return answer, content
+
+
 class RecordWriter:
     """Of one bucket. As `serverlives.Writer`, with the address of HTTP."""
 
@@ -69,26 +81,16 @@ class RecordWriter:
     def _perform(self, connection: http.client.HTTPConnection, step: Step) -> None:
         place = f"/api/v1/b/{bucket_name(self.number)}"
         if step.kind == "bucket":
-            self._call(connection, "POST", place, b"{}")
+            call(connection, "POST", place, b"{}")
             return
         if step.kind == "record":
             record = step.args[1]
             content = content_of(self.number, record.entry, record.time_us, record.size)
-            self._call(connection, "POST", f"{place}/{record.entry}?ts={record.time_us}", content)
+            call(connection, "POST", f"{place}/{record.entry}?ts={record.time_us}", content)
             return
         _, entry, time_us, *labels = step.args
         headers = {f"x-reduct-label-{name}": value for name, value in labels[0].items()} if labels else {}
-        self._call(connection, "PATCH" if labels else "DELETE", f"{place}/{entry}?ts={time_us}", b"", headers)
-
-    def _call(
-        self, connection: http.client.HTTPConnection, method: str, path: str, body: bytes, headers: Any = None
-    ) -> http.client.HTTPResponse:
-        connection.request(method, path, body, headers or {})
-        answer = connection.getresponse()
-        text = answer.read()
-        if answer.status != 200:
-            raise Refused(f"{method} {path}: {answer.status} {text[:200]!r}")
-        return answer
+        call(connection, "PATCH" if labels else "DELETE", f"{place}/{entry}?ts={time_us}", b"", headers)
 
     def verify(self, address: str) -> list[str]:
         """What is wrong after a restart; the call in flight is settled by what is there."""

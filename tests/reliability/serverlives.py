@@ -1,8 +1,9 @@
 """R1 over the wire: `lamina serve` is killed under load of the unmodified btrdb client, started again and asked.
 
 Three writers with streams of their own insert, delete, annotate and flush; another writes records over HTTP, changes
-their labels and removes some (recordlives.py). Each acknowledgement is appended to a file
-by this process, the client's, when it arrives; the server is a process of its own.
+their labels and removes some (recordlives.py); a FIFO bucket is filled and read at once (ringlives.py), in some lives
+with nobody else. Each acknowledgement is appended to a file by this process, the client's, when it arrives; the server
+is a process of its own.
 """
 
 from __future__ import annotations
@@ -25,10 +26,17 @@ from lamina.time import LAST_TIME, MIN_TIME
 from tests.reliability.oracle import Effect, Fact, Model, Step
 from tests.reliability.recordlives import RecordWriter
 from tests.reliability.report import ROOT, Report, fast_folder
+from tests.reliability.ringlives import Ring
 
 READY = re.compile(r"ready http=(\S+) grpc=(\S+)")
 START_S = 30.0
 LOAD_S = (0.1, 1.2)
+SAID = 10_000
+"""Characters of the server's log that are shown with a violation."""
+
+ALONE, ALONE_S = 0.25, (1.0, 3.0)
+"""Share of the lives in which the FIFO bucket is all there is, under more load than beside the others."""
+
 WRITERS = 3
 STREAMS = 3
 KILLED_EARLY = 0.1
@@ -186,7 +194,9 @@ def run(report: Report, lives: int, seed: int, stop_at: int = 5) -> None:
     ready: list[float] = []
     with tempfile.TemporaryDirectory(prefix="lamina-server-", dir=fast_folder()) as folder:
         writers = [Writer(n, seed, Path(folder) / f"acks-{n}") for n in range(WRITERS)]
-        recorder = RecordWriter(WRITERS, seed, Path(folder) / f"acks-{WRITERS}")
+        acks = [Path(folder) / f"acks-{n}" for n in (WRITERS, WRITERS + 1)]
+        ring = Ring(seed, acks[1])
+        recorders = RecordWriter(WRITERS, seed, acks[0]), ring
         while report.cases < lives and len(report.violations) < stop_at:
             report.cases += 1
             began = time.monotonic()
@@ -198,20 +208,25 @@ def run(report: Report, lives: int, seed: int, stop_at: int = 5) -> None:
                 web, address = server.addresses()
                 ready.append(time.monotonic() - began)
                 connection = connect(address)
-                wrong = [text for writer in writers for text in writer.verify(connection)] + recorder.verify(web)
-                loads = [(writer.load, address) for writer in writers] + [(recorder.load, web)]
-                _load(loads, server, rng.uniform(*LOAD_S))
-                wrong += [writer.failed for writer in (*writers, recorder) if writer.failed]
+                wrong = [text for writer in writers for text in writer.verify(connection)]
+                wrong += [text for recorder in recorders for text in recorder.verify(web)]
+                if rng.random() < ALONE:
+                    _load([(ring.load, web)], server, rng.uniform(*ALONE_S))
+                else:
+                    loads = [(writer.load, address) for writer in writers] + [(one.load, web) for one in recorders]
+                    _load(loads, server, rng.uniform(*LOAD_S))
+                wrong += [writer.failed for writer in (*writers, *recorders) if writer.failed]
             except Exception as error:
                 wrong = [f"life {report.cases}: {error!r}"]
             finally:
-                server.kill()
+                said = server.kill()
             if wrong:
+                print(said[-SAID:], file=sys.stderr)
                 command = f"python -m tests.reliability.kill9 --server --lives {lives} --seed {seed}"
                 report.fail(f"life {report.cases}", wrong, command)
                 return
         report.extra["acknowledged"] = sum(
-            line.startswith("A") for n in range(WRITERS + 1) for line in (Path(folder) / f"acks-{n}").open()
+            line.startswith("A") for n in range(WRITERS + 2) for line in (Path(folder) / f"acks-{n}").open()
         )
     ready.sort()
     if ready:
