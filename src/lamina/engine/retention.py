@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lamina.catalog.catalog import CatalogSnapshot
 from lamina.catalog.rows import SettingRow
 from lamina.engine.metadata import Change
-from lamina.errors import InvalidArgument, StreamNotFound
+from lamina.errors import InvalidArgument, StreamNotFound, Unavailable
 from lamina.streams import history
 from lamina.streams.state import FIRST_VERSION
 from lamina.streams.versions import version_at_seq
@@ -58,7 +58,11 @@ def prune(db: Database, stream: Stream, version: int) -> int:
             return Change()
         return Change([row._replace(oldest_version=allowed)])
 
-    db.metadata.change(decide, essential=True)
+    try:
+        db.metadata.change(decide, essential=True)
+    except Unavailable:
+        slot.oldest = max(slot.oldest, stream.row().oldest_version)  # it may be in the catalog all the same
+        raise
     slot.oldest = max(slot.oldest, stream.row().oldest_version)
     return slot.oldest
 

@@ -166,7 +166,7 @@ def _commit(
     delta.deletes += [("point_section", section.row.id) for section in old]
     delta.expect_point_states[slot.id] = slot.applied
     # no sync of the log: what is committed here says what the catalog says already, which was synced for that
-    store.catalog.commit(delta)
+    store.commit_sections(delta, segment.id)
     slot.described = segment.id
 
 

@@ -176,7 +176,7 @@ class PointSealer:
             delta.expect_point_states[work.slot.id] = work.slot.applied
         delta.last_wall_us = store.clock.wall_us()
         store.log.sync()  # "os" mode: the catalog must not know more than the log will after a power loss
-        store.catalog.commit(delta)
+        store.commit_sections(delta, row.id)
         self.published(bulk)
         for work in works:
             work.slot.applied = work.state.seq

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lamina.catalog.catalog import Catalog, CatalogSnapshot
+from lamina.catalog.catalog import Catalog, CatalogDelta, CatalogSnapshot
 from lamina.catalog.rows import MeasurementRow, PointSectionRow
 from lamina.engine.metadata import Change, Metadata
 from lamina.engine.points.ordinals import Ordinals
@@ -83,6 +83,7 @@ class PointStore:
         epoch: int,
     ) -> None:
         self.catalog = catalog
+        self.doubtful: set[int] = set()  # segments of which nobody knows whether the catalog has them
         self.log = log
         self.blobs = blobs
         self.metadata = metadata
@@ -324,7 +325,15 @@ class PointStore:
                 while len(self._sections) > ADDED_UP and held > limit:
                     held -= self._sections.popitem(last=False)[1].resident_bytes
 
+    def commit_sections(self, delta: CatalogDelta, segment: int) -> None:
+        """Commit what says what is in a new segment. Where that fails it may be in the catalog all the same; this life
+        has it in tails and older sections, and goes by those."""
+        self.doubtful.add(segment)
+        self.catalog.commit(delta)
+        self.doubtful.discard(segment)
+
     def dead_sections(self, measurement: int, seq: int) -> list[PointSectionRow]:
         """Sections of which nothing lives any more but did at a seq."""
         with self.catalog.snapshot() as snapshot:
-            return [row for row in snapshot.point_sections(measurement) if row.dead > seq]
+            rows = snapshot.point_sections(measurement)
+            return [row for row in rows if row.dead > seq and row.segment not in self.doubtful]

@@ -325,7 +325,7 @@ def _commit(
     delta.deletes += [("record_section", section.row.id) for section in old]
     delta.expect_record_states[slot.id] = slot.applied
     store.log.sync()
-    store.catalog.commit(delta)
+    store.commit_sections(delta, segment.id)
     slot.described = segment.id
     with store.publish_lock:
         slot.bucket.files.update(files)

@@ -237,7 +237,7 @@ class RecordSealer:
         delta.puts += payload_rows(store, referenced, max((work.state.seq for work in works), default=0))
         delta.last_wall_us = store.clock.wall_us()
         store.log.sync()  # "os" mode: the catalog must not know more than the log will after a power loss
-        store.catalog.commit(delta)
+        store.commit_sections(delta, row.id)
         for work in works:
             work.slot.applied = work.state.seq
             work.slot.described = row.id

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lamina.catalog.catalog import Catalog, CatalogSnapshot
+from lamina.catalog.catalog import Catalog, CatalogDelta, CatalogSnapshot
 from lamina.catalog.rows import BucketRow, EntryRow, RecordSectionRow
 from lamina.engine.metadata import Change, Metadata
 from lamina.engine.readers import Readers
@@ -108,6 +108,7 @@ class RecordStore:
         epoch: int,
     ) -> None:
         self.catalog = catalog
+        self.doubtful: set[int] = set()  # segments of which nobody knows whether the catalog has them
         self.log = log
         self.blobs = blobs
         self.payloads = payloads
@@ -493,6 +494,13 @@ class RecordStore:
 
     def end_read(self, held: tuple[int, int]) -> None:
         self.readers.end(held)
+
+    def commit_sections(self, delta: CatalogDelta, segment: int) -> None:
+        """Commit what says what is in a new segment. Where that fails it may be in the catalog all the same; this life
+        has it in tails and older sections, and goes by those."""
+        self.doubtful.add(segment)
+        self.catalog.commit(delta)
+        self.doubtful.discard(segment)
 
     def pins(self) -> list[int]:
         """Seqs that named snapshots and open readers look as of, ascending."""

@@ -98,7 +98,8 @@ def _state_of(store: RecordStore, slot: EntrySlot, state: EntryState, seq: int) 
     with store.catalog.snapshot() as snapshot:
         rows = snapshot.record_sections([slot.id]).get(slot.id, [])
     known = {section.row.id for section in state.sections}
-    lost = [section_of(row) for row in rows if row.id not in known and (slot.dead or row.dead > seq)]
+    rows = [row for row in rows if row.id not in known and row.segment not in store.doubtful]
+    lost = [section_of(row) for row in rows if slot.dead or row.dead > seq]
     sections = sorted((*state.sections, *lost), key=lambda section: (section.t_min, section.row.id))
     return state._replace(sections=tuple(sections))
 

@@ -145,3 +145,25 @@ def test_a_metadata_change_whose_catalog_commit_failed_is_settled_by_reopening(w
     assert db.streams.get(S).annotations == {"a": "b"}, "it was in the log, so it counts"
     assert db.streams.get(S).values().time.tolist() == POINTS
     db.close()
+
+
+@pytest.mark.parametrize(("when", "oldest"), [("before", 10), ("after", 12)])
+def test_versions_are_given_up_as_far_as_the_catalog_says(when, oldest):
+    catalog = FaultyCatalog(MemoryCatalog())
+    seams = Seams("m", SimulatedFiles(), FileBlobs(SimulatedFiles()), lambda: catalog, ManualClock(), SeededRandom(5))
+    db = assemble(seams, SMALL)
+    stream = db.streams.create("c", "a", uuid=S)
+    insert(stream)
+    stream.flush()
+    insert(stream, 10)
+    stream.flush()
+    catalog.fail(1, when)
+    with pytest.raises(errors.Unavailable):
+        stream.set_oldest_version(12)
+    assert stream.row().oldest_version in (0, oldest)
+    if oldest == 12:
+        with pytest.raises(errors.LaminaError, match="11"):
+            stream.values(version=11)
+    else:
+        assert stream.values(version=11).time.tolist() == POINTS
+    db.abandon()

@@ -175,6 +175,23 @@ def test_a_disk_that_stays_full_loses_nothing():
         life.db.close()
 
 
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_snapshot_shows_nothing_twice_where_nobody_knows_whether_a_seal_is_in_the_catalog(nth):
+    catalog = FaultyCatalog(MemoryCatalog())
+    db = reopened(SimulatedFiles(), catalog, TINY)
+    points = db.measurements["m"]
+    points.insert({"time": [1, 2, 3], "f": [1.0, 2.0, 3.0]})
+    db.snapshot("kept").close()
+    points.clear()
+    with db.open_snapshot("kept") as kept:
+        before = [point.fields for point in kept.measurement("m")]
+        catalog.fail(nth, "after")
+        with pytest.raises(errors.LaminaError):
+            db.flush()
+        assert [point.fields for point in kept.measurement("m")] == before == [{"f": 1.0}, {"f": 2.0}, {"f": 3.0}]
+    db.abandon()
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_each_catalog_transaction_fails_once(when):
     for nth in range(1, 60, EVERY):

@@ -193,6 +193,24 @@ def test_a_disk_that_stays_full_loses_nothing():
         life.db.close()
 
 
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_snapshot_shows_nothing_twice_where_nobody_knows_whether_a_seal_is_in_the_catalog(nth):
+    catalog = FaultyCatalog(MemoryCatalog())
+    db = reopened(SimulatedFiles(), catalog, TINY)
+    entry = db.buckets.create("b").entry("e")
+    for time in (1, 2, 3):
+        entry.write(b"%d" % time, time)
+    db.snapshot("kept").close()
+    entry.remove_range()
+    with db.open_snapshot("kept") as kept:
+        before = [record.read() for record in kept.bucket("b").entry("e").query()]
+        catalog.fail(nth, "after")
+        with pytest.raises(errors.LaminaError):
+            db.flush()
+        assert [record.read() for record in kept.bucket("b").entry("e").query()] == before == [b"1", b"2", b"3"]
+    db.abandon()
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_each_catalog_transaction_fails_once(when):
     for nth in range(1, 60, EVERY):
